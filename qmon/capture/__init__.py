@@ -1,0 +1,1 @@
+"""Getting frames out of a VM without ever making it wait."""

@@ -1,0 +1,1 @@
+"""A VM with real traffic that needs no disk image."""

@@ -1,0 +1,1 @@
+"""Talking to one QEMU: where its monitor is, the session over it, the texts it answers with."""

@@ -1,0 +1,1 @@
+"""What is plugged into what in a VM, and changing it."""

@@ -1,0 +1,1 @@
+"""Frames turned into knowledge; knows nothing of QEMU."""
