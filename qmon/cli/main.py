@@ -1,0 +1,143 @@
+"""The entry point: `qmon [--vm VM] COMMAND`.
+
+Owns the table of commands, each loaded only when it is named, and the turning of errors into messages and
+exit codes. Must never import a command's modules before that command is asked for: start-up time is a feature.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from qmon import __version__
+from qmon.cli import output
+from qmon.cli.context import Context
+from qmon.errors import ExitCode, QmonError
+
+# Name, where it lives, what it does: the help of the whole is printed without importing any of them.
+_COMMANDS: tuple[tuple[str, str, str], ...] = (
+    ("ls", "qmon.cli.ls:ls", "VMs running here, and how each can be reached."),
+    ("info", "qmon.cli.info:info", "The VM's networks (network) or its user-mode connections (usernet)."),
+    ("netdev", "qmon.cli.netdev:netdev", "List, add and remove network backends."),
+    ("nic", "qmon.cli.nic:nic", "List, add and remove NICs; set their link up or down."),
+    ("plug", "qmon.cli.plug:plug", "Add a netdev and a NIC on it, both or neither."),
+    ("unplug", "qmon.cli.plug:unplug", "Remove a NIC and its netdev."),
+    ("forward", "qmon.cli.forward:forward", "Host ports forwarded into the guest: list, add, remove."),
+    ("dump", "qmon.cli.dump:dump", "Capture a netdev's packets: lines, or a file for Wireshark."),
+    ("read", "qmon.cli.read:read", "Print a capture file."),
+    ("view", "qmon.cli.view:view", "Look through a capture file in the dashboard's packet views."),
+    ("wireshark", "qmon.cli.wireshark:wireshark", "Watch a netdev live in Wireshark."),
+    ("extcap", "qmon.cli.extcap:extcap", "Put running VMs into Wireshark's own list of interfaces."),
+    ("hmp", "qmon.cli.monitor:hmp", "Send one line to the human monitor."),
+    ("qmp", "qmon.cli.monitor:qmp", "Send one QMP command."),
+    ("events", "qmon.cli.monitor:events", "Print the VM's QMP events as they come."),
+    ("run", "qmon.cli.run:run", "Start a VM and watch it from its first packet."),
+    ("demo", "qmon.cli.demo:demo", "A tiny VM with real traffic, and the dashboard on it."),
+)
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are named, not when they are listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names in the order of the table."""
+        return [name for name, _, _ in _COMMANDS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import and return the command, or None for a name that is not ours."""
+        for name, place, _ in _COMMANDS:
+            if name == cmd_name:
+                module, _, attribute = place.partition(":")
+                command = getattr(import_module(module), attribute)
+                assert isinstance(command, click.Command)
+                return command
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the list of commands from the table alone."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, _, about in _COMMANDS])
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Without a command: the dashboard. Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no such "
+    "VM or cannot attach, 124 a deadline passed.",
+)
+@click.option(
+    "--vm",
+    "vms",
+    multiple=True,
+    metavar="VM",
+    help="The VM: its name, pid:N, a monitor socket's path, unix:PATH or HOST:PORT. Default: $QMON_VM, else the "
+    "only VM running here. Repeats for dump and wireshark.",
+)
+@click.option(
+    "--netdev", "netdevs", multiple=True, metavar="ID", help="Dashboard: tap only this netdev (repeats)."
+)
+@click.option("--no-capture", is_flag=True, help="Dashboard: tap nothing when it opens.")
+@click.version_option(__version__, prog_name="qmon", message="%(prog)s %(version)s")
+@click.pass_context
+def qmon(ctx: click.Context, vms: tuple[str, ...], netdevs: tuple[str, ...], no_capture: bool) -> None:
+    """Show and shape the network of a running QEMU VM."""
+    ctx.obj = Context(vms)
+    if ctx.invoked_subcommand is None:
+        from qmon.cli.dashboard import dashboard
+
+        dashboard(ctx.obj, netdevs=netdevs, capture=not no_capture)
+    elif netdevs or no_capture:
+        raise click.UsageError(
+            "--netdev and --no-capture before the command are the dashboard's; "
+            f"put --netdev after '{ctx.invoked_subcommand}'"
+        )
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with the code its end deserves."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(_guarded())
+
+
+def _guarded() -> int:
+    try:
+        result = qmon.main(prog_name="qmon", standalone_mode=False)
+        _flush()
+    except click.exceptions.Abort:
+        return 130
+    except click.ClickException as problem:
+        problem.show()
+        return problem.exit_code
+    except QmonError as problem:
+        output.error(problem.message, problem.hint)
+        return problem.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        _abandon_stdout()
+        return ExitCode.DONE
+    except OSError as problem:
+        output.error(
+            f"{problem.strerror or problem}" + (f": {problem.filename}" if problem.filename else ""), None
+        )
+        return ExitCode.FAILED
+    return result if isinstance(result, int) else ExitCode.DONE
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _abandon_stdout() -> None:
+    # What is still buffered can go nowhere; without this the interpreter complains at its exit.
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)

@@ -1,0 +1,156 @@
+"""The only writer of stdout (data) and stderr (talk).
+
+Owns the table, JSON and JSON-lines forms, the refusal to print binary on a terminal, and how a signal ends
+a command. Must never hold what a command means: values come in, text goes out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, BinaryIO, TypeVar
+
+import click
+
+from qmon import text
+from qmon.errors import UsageError
+
+SCHEMA_VERSION = 1
+_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def output_option(command: F) -> F:
+    """Give a click command `-o table|json`, passed as `output`."""
+    option = click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        show_default=True,
+        help="A table for people, or one JSON document for programs.",
+    )
+    return option(command)
+
+
+def stream_option(command: F) -> F:
+    """Give a click command that prints a stream `-o text|jsonl`, passed as `output`."""
+    option = click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["text", "jsonl"]),
+        default="text",
+        show_default=True,
+        help="Lines for people, or one JSON object a line for programs.",
+    )
+    return option(command)
+
+
+def _styled() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print aligned columns; every cell is made plain, None is shown as ``-``."""
+    lines = [["-" if cell is None else text.plain(str(cell)) for cell in row] for row in rows]
+    widths = [
+        max([text.width(head), *(text.width(line[i]) for line in lines)]) for i, head in enumerate(headers)
+    ]
+
+    def joined(cells: Sequence[str]) -> str:
+        padded = (cell + " " * (width - text.width(cell)) for cell, width in zip(cells, widths, strict=True))
+        return "  ".join(padded).rstrip()
+
+    heading = joined(list(headers))
+    data(f"\x1b[1m{heading}\x1b[22m" if _styled() else heading, harmless=True)
+    for line in lines:
+        data(joined(line), harmless=True)
+
+
+def document(content: Mapping[str, object]) -> None:
+    """Print one JSON object, indented, with its schema version first."""
+    data(json.dumps({"schema_version": SCHEMA_VERSION, **content}, indent=2), harmless=True)
+
+
+def line(content: Mapping[str, object]) -> None:
+    """Print one JSON object on one line, with its schema version first, at once."""
+    data(json.dumps({"schema_version": SCHEMA_VERSION, **content}, separators=(",", ":")), harmless=True)
+    sys.stdout.flush()
+
+
+def data(content: str, *, harmless: bool = False) -> None:
+    """Print text and a line end on stdout.
+
+    On a terminal, control characters are escaped unless the caller vouches that the text is `harmless`; into
+    a file or pipe the text goes as it is.
+    """
+    if not harmless and sys.stdout.isatty():
+        content = text.plain_lines(content)
+    sys.stdout.write(content if content.endswith("\n") else content + "\n")
+
+
+def flush() -> None:
+    """Hand what was printed to the reader now; for streams."""
+    sys.stdout.flush()
+
+
+def binary_stdout() -> BinaryIO:
+    """Return stdout for bytes; refused on a terminal, which they would only confuse."""
+    if sys.stdout.isatty():
+        raise UsageError(
+            "refusing to write a capture to the terminal",
+            hint="name a file with -w FILE, or pipe it: qmon dump -w - … | wireshark -k -i -",
+        )
+    sys.stdout.flush()
+    return sys.stdout.buffer
+
+
+def talk(content: str) -> None:
+    """Say something to the person on stderr, made plain; a closed stderr is nobody listening."""
+    try:
+        sys.stderr.write(text.plain_lines(content).rstrip("\n") + "\n")
+        sys.stderr.flush()
+    except OSError:
+        return
+
+
+def error(message: str, hint: str | None) -> None:
+    """Say why the command failed, and what to do next."""
+    talk(f"qmon: {message}")
+    if hint:
+        talk(hint)
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine; SIGINT, SIGTERM and SIGHUP cancel it once, and it may end in order.
+
+    A coroutine that takes the cancellation as its end returns normally. One that lets it through ends the
+    process as the signal would: exit status 128 + its number.
+    """
+    return asyncio.run(_until_signalled(main))
+
+
+async def _until_signalled(main: Coroutine[Any, Any, T]) -> T:
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(main, name="qmon command")
+    received: list[signal.Signals] = []
+
+    def end(number: signal.Signals) -> None:
+        received.append(number)
+        task.cancel()
+
+    for number in _ENDING_SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, end, number)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if not received:
+            raise
+        raise SystemExit(128 + received[0]) from None
