@@ -1,7 +1,7 @@
 """The entry point: `qmon [--vm VM] COMMAND`.
 
-Owns the table of commands, each loaded only when it is named, and the turning of errors into messages and
-exit codes. Must never import a command's modules before that command is asked for: start-up time is a feature.
+Owns the table of commands, each loaded only when it is named, and the turning of errors into messages
+and exit codes. Must never import a command's modules before it is asked for: start-up time is a feature.
 """
 
 from __future__ import annotations
@@ -67,16 +67,16 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Without a command: the dashboard. Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no such "
-    "VM or cannot attach, 124 a deadline passed.",
+    epilog="Without a command: the dashboard. Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no "
+    "such VM or cannot attach, 124 a deadline passed.",
 )
 @click.option(
     "--vm",
     "vms",
     multiple=True,
     metavar="VM",
-    help="The VM: its name, pid:N, a monitor socket's path, unix:PATH or HOST:PORT. Default: $QMON_VM, else the "
-    "only VM running here. Repeats for dump and wireshark.",
+    help="The VM: its name, pid:N, a monitor socket's path, unix:PATH or HOST:PORT. Default: $QMON_VM, else "
+    "the only VM running here. Repeats for dump and wireshark.",
 )
 @click.option(
     "--netdev", "netdevs", multiple=True, metavar="ID", help="Dashboard: tap only this netdev (repeats)."
