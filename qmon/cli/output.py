@@ -6,7 +6,6 @@ a command. Must never hold what a command means: values come in, text goes out.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -133,10 +132,14 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     A coroutine that takes the cancellation as its end returns normally. One that lets it through ends the
     process as the signal would: exit status 128 + its number.
     """
+    import asyncio  # A third of the start-up time of commands that do not need it.
+
     return asyncio.run(_until_signalled(main))
 
 
 async def _until_signalled(main: Coroutine[Any, Any, T]) -> T:
+    import asyncio
+
     loop = asyncio.get_running_loop()
     task = loop.create_task(main, name="qmon command")
     received: list[signal.Signals] = []
