@@ -51,7 +51,12 @@ class Refused(QmonError):
     """The VM (or qmon, on its behalf) said no: nothing was changed."""
 
     def __init__(
-        self, message: str, *, hint: str | None = None, qmp_class: str = "GenericError", reason: str | None = None
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        qmp_class: str = "GenericError",
+        reason: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.qmp_class = qmp_class
