@@ -1,0 +1,125 @@
+"""What holds for every test: its own runtime directory, no process left behind, and no skip in CI."""
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab import cache, qemus
+
+IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+_GRACE_S = 5.0
+
+# Tests move the user's directories about; the lab's cache stays where it is.
+os.environ["QMON_LAB_CACHE"] = str(cache.root())
+
+
+@pytest.fixture(params=[recipe.version for recipe in qemus.RECIPES])
+def qemu(request: pytest.FixtureRequest) -> qemus.Qemu:
+    """Each QEMU of the lab in turn."""
+    try:
+        return qemus.get(request.param)
+    except qemus.LabError as error:
+        pytest.skip(f"QEMU {request.param} cannot be had here: {error}")
+
+
+@pytest.fixture
+def qemu_one() -> qemus.Qemu:
+    """One QEMU: the system's own if it has one, else the first of the lab that can be had."""
+    own = qemus.system()
+    if own is not None:
+        return own
+    found = qemus.found()
+    if not found:
+        pytest.skip(f"no QEMU can be had here: {qemus.lacking()}")
+    return found[0]
+
+
+@pytest.fixture(autouse=True)
+def runtime_directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A runtime directory of the test's own, with a path short enough for sockets; nothing of the user's is seen."""
+    path = Path(tempfile.mkdtemp(prefix="qmon-rt-", dir="/tmp"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(path))
+    for name in ("QMON_VM", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _children() -> dict[int, str]:
+    """Processes this one started that have not ended: pid → what they run."""
+    running: dict[int, str] = {}
+    for listing in Path("/proc/self/task").glob("*/children"):
+        try:
+            pids = listing.read_text().split()
+        except OSError:
+            continue
+        for pid in pids:
+            try:
+                state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+                command = (
+                    Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                )
+            except OSError:
+                continue
+            if state != "Z":
+                running[int(pid)] = command
+    return running
+
+
+@pytest.fixture(autouse=True)
+def no_process_left(runtime_directory: Path) -> Iterator[None]:
+    """Fail a test that leaves a process of its own behind (and end that process)."""
+    before = _children() if sys.platform == "linux" else {}
+    yield
+    deadline = time.monotonic() + _GRACE_S
+    while left := {pid: what for pid, what in _children().items() if pid not in before}:
+        if time.monotonic() > deadline:
+            for pid in left:
+                os.kill(pid, 9)
+            pytest.fail(f"the test left processes behind: {left}")
+        time.sleep(0.02)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a real QEMU, so that `-m "not qemu"` leaves it out."""
+    for item in items:
+        if {"qemu", "qemu_one"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.qemu)
+
+
+def _no_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if IN_CI and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid}: nothing is skipped in CI: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI a skipped test is a failed one."""
+    report = yield
+    _no_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """In CI a module that skips itself is a failed one."""
+    report = yield
+    _no_skip(report)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List the QEMUs that tests were skipped for."""
+    missing = {
+        r.longrepr[2] for r in terminalreporter.stats.get("skipped", []) if isinstance(r.longrepr, tuple)
+    }
+    for reason in sorted(reason for reason in missing if "cannot be had" in reason):
+        terminalreporter.write_line(f"not tested: {reason.removeprefix('Skipped: ')}", yellow=True)
