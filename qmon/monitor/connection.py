@@ -1,0 +1,290 @@
+"""One QMP connection, to QEMU itself or to another qmon's relay; the only importer of `qemu.qmp`.
+
+Owns the deadlines, limits and error kinds that `qemu.qmp` leaves open. Must never decide whom to connect to
+or what to do when the peer is gone: it says so and stays closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from qemu.qmp import ConnectError, ExecInterruptedError, Message, QMPClient, QMPError, StateError
+from qemu.qmp.error import ProtocolError
+
+from qmon.errors import CannotAttach, Interrupted, Refused, TimedOut, UsageError
+from qmon.text import cut, plain, plain_bytes
+
+GREETING_LIMIT_BYTES = 64 << 10
+MESSAGE_LIMIT_BYTES = 64 << 20  # QEMU's own limit for one token (qobject/json-lexer.c).
+CLOSING_S = 1.0
+_READ_BYTES = 256 << 10
+# QEMU refuses deeper ones as a parse error without an id (qobject/json-parser.c has 1024).
+_NESTING_LIMIT = 128
+
+DESCRIPTOR_COMMANDS = frozenset({"add-fd", "getfd"})
+
+RawMessage = dict[str, Any]
+
+
+class TooLong(ProtocolError):
+    """A line is longer than any QMP peer would send."""
+
+
+def _may_be_greeting(start: bytes | bytearray) -> bool:
+    text = start.lstrip()
+    return not text or text.startswith(b"{")
+
+
+class _Client(QMPClient):
+    """`QMPClient` with bounded lines, no event history, and no way for a reply to stall or end the reader."""
+
+    def __init__(self, on_event: Callable[[RawMessage], None]) -> None:
+        super().__init__(readbuflen=_READ_BYTES)
+        self.greeted: RawMessage = {}
+        self.unparsed = bytearray()
+        self._on_event = on_event
+
+    async def _readline(self) -> bytes:
+        assert self._reader is not None
+        limit = MESSAGE_LIMIT_BYTES if self.greeted else GREETING_LIMIT_BYTES
+        buffer, searched = self.unparsed, 0
+        while (end := buffer.find(b"\n", searched)) < 0:
+            searched = len(buffer)
+            if not self.greeted and not _may_be_greeting(buffer):
+                raise ProtocolError("not a QMP greeting")
+            if searched > limit:
+                raise TooLong(f"a line of more than {limit} bytes")
+            chunk = await self._reader.read(_READ_BYTES)
+            if not chunk:
+                raise EOFError
+            buffer += chunk
+        line = bytes(buffer[: end + 1])
+        if not self.greeted and not _may_be_greeting(line):
+            raise ProtocolError("not a QMP greeting")
+        del buffer[: end + 1]
+        return line
+
+    async def _do_recv(self) -> Message:
+        line = await self._readline()
+        while not line.strip():
+            line = await self._readline()
+        try:
+            return Message(line)
+        except (ValueError, RecursionError) as problem:
+            raise ProtocolError(f"not a JSON message: {problem}") from problem
+
+    def _cb_inbound(self, msg: Message) -> Message:
+        # Not to the log: it would format every message, however large.
+        if not self.greeted:
+            self.greeted = dict(msg)
+        return msg
+
+    def _cb_outbound(self, msg: Message) -> Message:
+        return msg
+
+    async def _on_message(self, msg: Message) -> None:
+        if "event" in msg:
+            self._on_event(dict(msg))
+            return
+        number = msg.get("id")
+        if number is None and "error" in msg and len(self._pending) == 1:
+            # QEMU could not parse the command; with one under way there is no doubt whose answer it is.
+            number = next(iter(self._pending))
+            msg["id"] = number
+        waiting = self._pending.get(number) if isinstance(number, str) else None
+        if waiting is not None and not waiting.full():
+            waiting.put_nowait(msg)
+
+    async def round_trip(self, command: str, arguments: Mapping[str, object] | None) -> RawMessage:
+        """Send one command and return the whole reply."""
+        return dict(await self._raw(self.make_execute_msg(command, arguments)))
+
+    async def send_descriptor(self, fd: int) -> None:
+        """Send a descriptor between two messages, never inside one."""
+        assert self._writer is not None
+        transport = self._writer.transport
+        peer: socket.socket = transport.get_extra_info("socket")._sock
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("@i", fd))]
+        while self._writer is not None and not transport.is_closing():
+            if self._outgoing.empty() and not transport.get_write_buffer_size():
+                with suppress(BlockingIOError):
+                    peer.sendmsg([b" "], rights)
+                    return
+            await asyncio.sleep(0.001)
+        raise ExecInterruptedError("Disconnected")
+
+    def abort(self) -> None:
+        """Drop the connection without waiting for what was not sent yet."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+
+
+def check_arguments(value: object, *, depth: int = 0) -> None:
+    """Refuse what QEMU's parser would not read: for such a line it answers without saying which it was."""
+    if depth > _NESTING_LIMIT:
+        raise UsageError(f"the arguments are nested deeper than {_NESTING_LIMIT} levels")
+    if isinstance(value, Mapping):
+        for key, member in value.items():
+            check_arguments(key, depth=depth + 1)
+            check_arguments(member, depth=depth + 1)
+    elif isinstance(value, list | tuple):
+        for member in value:
+            check_arguments(member, depth=depth + 1)
+    elif isinstance(value, str):
+        if "\0" in value or not _encodable(value):
+            raise UsageError(f"QMP cannot carry the text '{cut(plain(value), 80)}'")
+    elif isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        raise UsageError(f"QMP cannot carry the number {value}")
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class Connection:
+    """An open QMP connection that has been greeted; made by `open`, ended by its peer or by `close`."""
+
+    def __init__(self, client: _Client, sock: socket.socket) -> None:
+        self.greeting: RawMessage = client.greeted
+        self.is_unix = sock.family == socket.AF_UNIX
+        self.peer_pid, self.peer_uid = _peer(sock) if self.is_unix else (None, None)
+        self._client = client
+        self._passing = asyncio.Lock()
+        self._ending = asyncio.Lock()
+        self._reason: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Connection peer={self.peer_pid} {self._reason or 'open'}>"
+
+    @classmethod
+    async def open(
+        cls, sock: socket.socket, *, timeout_s: float, on_event: Callable[[RawMessage], None]
+    ) -> Connection:
+        """Greet over a connected socket, which this owns from now on; `CannotAttach` if it is no QMP peer."""
+        client = _Client(on_event)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await client.connect(sock)
+        except TimeoutError:
+            raise CannotAttach(_silence(client, timeout_s)) from None
+        except ConnectError as problem:
+            raise CannotAttach(_no_greeting(client, problem.exc)) from problem
+        finally:
+            if not client.greeted:
+                sock.close()
+        return cls(client, sock)
+
+    async def call(
+        self,
+        command: str,
+        arguments: Mapping[str, object] | None = None,
+        *,
+        timeout_s: float | None,
+        fd: int | None = None,
+    ) -> RawMessage:
+        """Send a command and return its reply, `{"return": …}` or `{"error": {"class", "desc"}}`, with an id.
+
+        A descriptor is sent immediately before its command, one at a time, for QEMU keeps only the last.
+        Raises `Interrupted` or `TimedOut`; `timeout_s` None waits for as long as the connection lasts.
+        """
+        check_arguments(command)
+        check_arguments(arguments or {})
+        try:
+            async with asyncio.timeout(timeout_s):
+                if command not in DESCRIPTOR_COMMANDS:
+                    return await self._client.round_trip(command, arguments)
+                async with self._passing:
+                    if fd is not None:
+                        await self._client.send_descriptor(fd)
+                    return await self._client.round_trip(command, arguments)
+        except TimeoutError:
+            raise TimedOut(
+                f"{plain(command)}: no answer within {timeout_s:g} s",
+                hint="The VM may still carry it out.",
+            ) from None
+        except (ExecInterruptedError, StateError, OSError) as problem:
+            raise Interrupted(
+                f"{plain(command)}: the monitor was lost before the answer came",
+                hint="Whether it was carried out cannot be known: look before repeating it.",
+            ) from problem
+
+    async def wait_closed(self) -> str:
+        """Wait until the peer is gone (or `close` was called), tidy up, and return why."""
+        while self._client.runstate.name == "RUNNING":
+            await self._client.runstate_changed()
+        return await self._end()
+
+    async def close(self) -> None:
+        """Hang up; what was sent is given a second to leave."""
+        await self._end()
+
+    async def _end(self) -> str:
+        async with self._ending:
+            if self._reason is None:
+                try:
+                    async with asyncio.timeout(CLOSING_S):
+                        self._reason = await self._disconnect()
+                except TimeoutError:
+                    self._client.abort()
+                    self._reason = await self._disconnect()
+            return self._reason
+
+    async def _disconnect(self) -> str:
+        try:
+            await self._client.disconnect()
+        except EOFError:
+            return "the connection was closed by the other side"
+        except OSError as problem:
+            return problem.strerror or str(problem)
+        except (QMPError, ValueError) as problem:
+            return f"the other side broke the protocol: {cut(plain(str(problem)), 200)}"
+        return "closed"
+
+
+def result(command: str, reply: RawMessage) -> Any:
+    """Return what a reply holds; `Refused` if it is an error."""
+    if "return" in reply:
+        return reply["return"]
+    error = reply.get("error")
+    if not isinstance(error, dict) or not isinstance(error.get("desc"), str):
+        raise Interrupted(f"{plain(command)}: the answer is neither a result nor an error")
+    reason = error["desc"]
+    raise Refused(
+        f"QEMU refused {plain(command)}: {plain(reason)}", qmp_class=str(error.get("class")), reason=reason
+    )
+
+
+def _peer(sock: socket.socket) -> tuple[int | None, int | None]:
+    pid, uid, _ = struct.unpack("=iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return (pid or None), uid  # 0: the process is in a pid namespace that is not visible here.
+
+
+def _silence(client: _Client, timeout_s: float) -> str:
+    if client.unparsed:
+        seen = cut(plain_bytes(client.unparsed[:200]), 80)
+        return f"only part of a QMP greeting came within {timeout_s:g} s: '{seen}'"
+    if client.greeted:
+        return f"it greeted, but did not answer within {timeout_s:g} s"
+    return f"no QMP greeting came within {timeout_s:g} s"
+
+
+def _no_greeting(client: _Client, problem: Exception) -> str:
+    seen = cut(plain_bytes(bytes(client.unparsed[:200])), 80)
+    if b" monitor - type 'help'" in client.unparsed:
+        return "this is a human monitor (HMP), not QMP"
+    if isinstance(problem, EOFError):
+        return "the connection was closed before a QMP greeting came"
+    if isinstance(problem, OSError):
+        return f"the connection failed: {problem.strerror or problem}"
+    if isinstance(problem, TooLong):
+        return f"this is no QMP monitor: {problem}"
+    return f"this is no QMP monitor: it says '{seen}'" if seen else "this is no QMP monitor"

@@ -1,0 +1,95 @@
+"""Connecting a socket to a monitor's address, with a deadline and errors that explain.
+
+Owns the transport only. Must never connect to a monitor that has a client, for QEMU would leave the
+connection hanging in front of the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qmon.errors import CannotAttach
+
+if TYPE_CHECKING:
+    from qmon.monitor.address import Address, TcpAddress, UnixAddress
+
+_SUN_PATH_BYTES = 107
+
+
+async def dial(address: Address, *, timeout_s: float) -> socket.socket:
+    """Return a connected non-blocking socket; `CannotAttach` if nobody listens or the deadline passes."""
+    from qmon.monitor.address import UnixAddress
+
+    if isinstance(address, UnixAddress):
+        return connect_unix(address)
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await _connect_tcp(address)
+    except TimeoutError:
+        raise CannotAttach(f"cannot attach to {address}: no connection within {timeout_s:g} s") from None
+
+
+def connect_unix(address: UnixAddress) -> socket.socket:
+    """Connect to a unix socket, which is immediate or refused."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        _connect_path(sock, address.path)
+    except OSError as problem:
+        sock.close()
+        raise CannotAttach(f"cannot attach to {address}: {_why(problem)}") from problem
+    return sock
+
+
+def _connect_path(sock: socket.socket, path: str) -> None:
+    name = os.fsencode(path)
+    if name.startswith(b"@"):
+        sock.connect(b"\0" + name[1:])
+    elif len(name) <= _SUN_PATH_BYTES:
+        sock.connect(name)
+    else:
+        # A VM started with a short relative path may have a long absolute one.
+        directory = os.open(Path(path).parent, os.O_PATH | os.O_DIRECTORY)
+        try:
+            sock.connect(f"/proc/self/fd/{directory}/{Path(path).name}")
+        finally:
+            os.close(directory)
+
+
+async def _connect_tcp(address: TcpAddress) -> socket.socket:
+    loop = asyncio.get_running_loop()
+    problem: OSError = OSError(errno.EADDRNOTAVAIL, "the name has no address")
+    try:
+        found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError) as unknown:
+        raise CannotAttach(f"cannot attach to {address}: {unknown}") from unknown
+    for family, kind, protocol, _, place in found:
+        sock = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol)
+        try:
+            await loop.sock_connect(sock, place)
+        except OSError as failure:
+            sock.close()
+            problem = failure
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            with suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock
+    raise CannotAttach(f"cannot attach to {address}: {_why(problem)}") from problem
+
+
+def _why(problem: OSError) -> str:
+    if problem.errno == errno.EAGAIN:
+        return "other clients are waiting for this monitor already"
+    if problem.errno == errno.ECONNREFUSED:
+        return "nothing listens there (any more)"
+    if problem.errno == errno.ENOENT:
+        return "there is no such socket"
+    return problem.strerror or str(problem)
