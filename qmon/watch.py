@@ -114,6 +114,7 @@ class Watch:
         self._dropped_before = 0
         self._complaints: dict[str, str] = {}
         self._refresh_now = asyncio.Event()
+        self._tapped_once = asyncio.Event()
         self._busy = asyncio.Lock()
         self._stack = AsyncExitStack()
         self._state = Snapshot(
@@ -183,6 +184,10 @@ class Watch:
             if self._capture is not None:
                 await self._capture.untap(netdev)
         self._change(version=self._state.version + 1)
+
+    async def first_taps(self) -> None:
+        """Wait until every netdev found at the start is captured, or known not to be capturable."""
+        await self._tapped_once.wait()
 
     def refresh(self) -> None:
         """Have the network asked for now rather than at the next turn."""
@@ -292,6 +297,7 @@ class Watch:
         while True:
             self._refresh_now.clear()
             await self._asking("network", self._ask_network(session))
+            self._tapped_once.set()
             try:
                 await asyncio.wait_for(self._refresh_now.wait(), NETWORK_EVERY_S)
             except TimeoutError:
