@@ -15,11 +15,12 @@ from tests.lab.scenes import SCENES, Scene
 from tests.lab.vm import LabVm, start_vm
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
-# Its own loopback has a route for multicast, and an address that the user-mode stack takes for the world outside.
+# The loopback gets a route for multicast, and an address that the user-mode stack takes for the world.
 _LOOPBACK = """ip link set lo up multicast on
 ip route add 224.0.0.0/4 dev lo
 ip addr add 192.0.2.1/32 dev lo
-exec "$@""""
+exec "$@"
+"""
 _NAMESPACE = ("unshare", "--net", "sh", "-c", _LOOPBACK, "sh")
 
 
