@@ -35,7 +35,10 @@ class QmpClient:
         """Connect to the socket at `path` and leave negotiation mode; OSError if nobody listens there."""
         reader, writer = await asyncio.open_unix_connection(path, limit=_LINE_LIMIT)
         client = cls(reader, writer)
-        client.greeting = json.loads(await reader.readline())["QMP"]
+        hello = await reader.readline()
+        if not hello:
+            raise ConnectionResetError(f"QEMU closed {path} instead of greeting")
+        client.greeting = json.loads(hello)["QMP"]
         client._task = asyncio.create_task(client._read(), name=f"lab monitor {path}")
         await client.execute("qmp_capabilities")
         return client

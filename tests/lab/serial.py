@@ -61,7 +61,7 @@ class Serial:
     async def shell(self, command: str, *, timeout_s: float) -> str:
         """Run `command` by the shell on the console; its output without the guest's own announcements."""
         async with self._shell:
-            await self.wait_for("^## ready$", timeout_s=60)
+            await self.wait_for(r"^## ready\n", timeout_s=60)
             mark = f"qmon-lab-{next(self._numbers)}"
             # The mark is written in two halves, so that only its output can match.
             run = f"sh -c {shlex.quote(command)} </dev/null; status=$?"
@@ -69,7 +69,7 @@ class Serial:
             self._writer.write(line.encode())
             await self._writer.drain()
             found = await self.wait_for(
-                rf"^{mark}>\n(.*?)\n{mark}<(\d+)$", timeout_s=timeout_s, flags=re.MULTILINE | re.DOTALL
+                rf"^{mark}>\n(.*?)\n{mark}<(\d+)\n", timeout_s=timeout_s, flags=re.MULTILINE | re.DOTALL
             )
         output = "".join(part for part in found[1].splitlines(keepends=True) if not part.startswith("## "))
         if found[2] != "0":

@@ -24,13 +24,13 @@ async def test_a_linux_guest_gets_a_lease_and_runs_commands(qemu: Qemu) -> None:
 
 async def test_a_linux_guest_takes_and_gives_back_a_nic(qemu: Qemu) -> None:
     async with start_vm(qemu, "-netdev", "user,id=u2,net=10.7.0.0/24", guest="linux") as vm:
-        await vm.wait_serial("^## ready$")
+        await vm.wait_serial(r"^## ready\n")
         for driver in ("e1000", "virtio-net-pci"):
             await vm.qmp_raw("device_add", {"driver": driver, "id": "hot", "netdev": "u2"})
             assert await vm.wait_lease() == "10.7.0.15"
             await vm.qmp_raw("device_del", {"id": "hot"})
             await vm.monitor.wait_event("DEVICE_DELETED", lambda data: data.get("device") == "hot")
-            await vm.wait_serial("^## gone eth0$")
+            await vm.wait_serial(r"^## gone eth0\n")
             vm.monitor.events.clear()
             vm.console.output.clear()
 
@@ -38,7 +38,7 @@ async def test_a_linux_guest_takes_and_gives_back_a_nic(qemu: Qemu) -> None:
 async def test_q35_takes_a_nic_on_a_root_port(qemu: Qemu) -> None:
     port = ("-device", "pcie-root-port,id=rp1,chassis=1", "-netdev", "user,id=u1")
     async with start_vm(qemu, *port, guest="linux", machine="q35") as vm:
-        await vm.wait_serial("^## ready$")
+        await vm.wait_serial(r"^## ready\n")
         await vm.qmp_raw(
             "device_add", {"driver": "virtio-net-pci", "id": "hot", "netdev": "u1", "bus": "rp1"}
         )

@@ -91,7 +91,7 @@ class LabVm:
 
     async def wait_lease(self, nic: str = "eth0", *, timeout_s: float = 60) -> str:
         """Wait until the Linux guest's `nic` has a DHCP lease; the address."""
-        return (await self.wait_serial(rf"^## lease {nic} ([0-9.]+)$", timeout_s=timeout_s))[1]
+        return (await self.wait_serial(rf"^## lease {nic} ([0-9.]+)\n", timeout_s=timeout_s))[1]
 
     async def wait_exit(self, *, timeout_s: float = 30) -> int:
         """Wait until QEMU has ended by itself; its status."""
@@ -140,7 +140,7 @@ class LabVm:
     async def _connected(self, connect: Any, path: str) -> Any:
         while True:
             await self._until(Path(path).exists)
-            with suppress(ConnectionRefusedError):
+            with suppress(ConnectionError):
                 return await connect(path)
             await asyncio.sleep(0.01)
 
