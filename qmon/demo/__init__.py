@@ -1,1 +1,1 @@
-"""A VM with real traffic that needs no disk image."""
+"""A VM that needs no disk image: a boot ROM that fetches from little servers on loopback."""

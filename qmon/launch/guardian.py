@@ -1,8 +1,8 @@
 """Outlives qmon: ends the QEMU it left behind and removes the private directory.
 
-Run by path with `python -I -S`, as `guardian.py DIRECTORY GRACE_S`, in a session of its own. Its standard input
-is a pipe from qmon: one line with QEMU's pid, then nothing until qmon ends, in order or not. Must never import
-anything but the standard library, and nothing of qmon.
+Run by path with `python -I -S`, as `guardian.py DIRECTORY GRACE_S`, in a session of its own. Its standard
+input is a pipe from qmon: one line with QEMU's pid, then nothing until qmon ends, in order or not. Must never
+import anything but the standard library, and nothing of qmon.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """Becomes QEMU, on a leash: the kernel signals it when the qmon that started it dies, however it dies.
 
-Run by path with `python -I -S`, as `leashed.py PARENT_PID COMMAND…`; it replaces itself by COMMAND, so that the
-pid stays. Must never import anything but the standard library, and nothing of qmon: it has to be quick.
+Run by path with `python -I -S`, as `leashed.py PARENT_PID COMMAND…`; it replaces itself by COMMAND, so that
+the pid stays. Must never import anything but the standard library, and nothing of qmon: it has to be quick.
 """
 
 import ctypes

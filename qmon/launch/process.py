@@ -1,7 +1,7 @@
 """A QEMU that belongs to this qmon: started, watched, and ended with it.
 
-Owns the process, its private directory (0700; the monitor's socket lies there) and the guardian that cleans up
-should qmon be killed. Must never know what the VM is for, nor speak to its monitor.
+Owns the process, its private directory (0700; the monitor's socket lies there) and the guardian that cleans
+up should qmon be killed. Must never know what the VM is for, nor speak to its monitor.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _LAST_WORDS = 4000
 class OwnedQemu:
     """A QEMU process and its private directory, for the length of a `with`.
 
-    Enter it first, then `start` the process from the main thread: the kernel's leash is tied to the thread that
-    starts it. Leaving sends SIGTERM, and SIGKILL when QEMU has not ended after `GRACE_S`.
+    Enter it first, then `start` the process from the main thread: the kernel's leash is tied to the thread
+    that starts it. Leaving sends SIGTERM, and SIGKILL when QEMU has not ended after `GRACE_S`.
     """
 
     def __init__(self) -> None:
@@ -98,8 +98,8 @@ class OwnedQemu:
     ) -> None:
         """Start `command`.
 
-        `quiet`: in a session of its own, without input, its messages in `log`. Otherwise it has qmon's terminal
-        and streams, its standard output replaced by `stdout` if given.
+        `quiet`: in a session of its own, without input, its messages in `log`. Otherwise it has qmon's
+        terminal and streams, its standard output replaced by `stdout` if given.
         """
         words = [sys.executable, "-I", "-S", str(_HERE / "leashed.py"), str(os.getpid()), *command]
         environment = None if env is None else {**os.environ, **env}
