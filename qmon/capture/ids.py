@@ -1,0 +1,83 @@
+"""The names of qmon's filters inside QEMU: who made them, and whether that one still lives.
+
+Owns the spelling of the ids and the judgement of other qmons' filters. Must never send anything to a VM.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Self
+
+# boot id (12 hex digits of it), pid namespace (inode), pid, start (clock ticks after boot), number, purpose.
+_PATTERN = re.compile(r"qmon-([0-9a-f]{12})-(\d+)-(\d+)-(\d+)-(\d+)(rx|tx|probe|path|mirror)")
+PREFIX = "qmon-"
+
+
+class Life(StrEnum):
+    """What is known of the process that made a filter."""
+
+    OURS = "ours"
+    ALIVE = "alive"
+    GONE = "gone"
+    FOREIGN = "foreign"
+
+
+@cache
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().replace("-", "")[:12]
+
+
+@cache
+def _pid_namespace() -> int:
+    return os.stat("/proc/self/ns/pid").st_ino
+
+
+def start_ticks(pid: int) -> int | None:
+    """Return when a process was started, in clock ticks after boot; None if it does not live (proc(5))."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    fields = stat[stat.rindex(b")") + 2 :].split()
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """One process on one host, told from all others for ever."""
+
+    boot: str
+    pid_namespace: int
+    pid: int
+    start: int
+
+    @classmethod
+    def this_process(cls) -> Self:
+        """Return what identifies the running qmon."""
+        pid = os.getpid()
+        return cls(_boot(), _pid_namespace(), pid, start_ticks(pid) or 0)
+
+    def life(self) -> Life:
+        """Say whether the process lives; `FOREIGN` where that cannot be seen from here."""
+        if self == Owner.this_process():
+            return Life.OURS
+        if self.boot != _boot() or self.pid_namespace != _pid_namespace():
+            return Life.FOREIGN
+        return Life.ALIVE if start_ticks(self.pid) == self.start else Life.GONE
+
+    def name(self, number: int, purpose: str) -> str:
+        """Return the id of this owner's object `number`; `purpose` is rx, tx, probe, path or mirror."""
+        return f"{PREFIX}{self.boot}-{self.pid_namespace}-{self.pid}-{self.start}-{number}{purpose}"
+
+
+def owner_of(name: str) -> Owner | None:
+    """Read the owner out of a filter's id; None if no qmon made it."""
+    found = _PATTERN.fullmatch(name)
+    if found is None:
+        return None
+    return Owner(found[1], int(found[2]), int(found[3]), int(found[4]))
