@@ -161,8 +161,8 @@ def _private_directory() -> Path:
     """Make a directory of our own whose path leaves room for a socket's name."""
     tried: list[str] = []
     for base in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):
-        if not base or not Path(base).is_absolute():
-            continue
+        if not base or not Path(base).is_absolute() or set(base) & set('"\n'):
+            continue  # A quote or a line end could not stand in QEMU's configuration file.
         try:
             directory = Path(tempfile.mkdtemp(prefix="qmon-vm-", dir=base))
         except OSError as problem:
