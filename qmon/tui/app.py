@@ -1,0 +1,80 @@
+"""The dashboard's app: theme, keys that work everywhere, and an orderly end.
+
+Owns nothing else: screens are told what they show, panes draw it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.driver import Driver
+from textual.screen import Screen
+
+from qmon.tui.palette import QMON_THEME
+from qmon.tui.terminal import PatientDriver
+
+
+class QmonApp(App[None]):
+    """An app that starts with one screen and ends on `q`, Ctrl-C, or a terminal that is gone."""
+
+    TITLE = "qmon"
+    CSS_PATH: ClassVar[str] = "theme.tcss"
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c", "quit", "Quit", show=False, priority=True),
+        Binding("q", "quit", "Quit"),
+        Binding("question_mark", "help", "Help", key_display="?"),
+    ]
+
+    def __init__(self, first: Screen[Any], *, driver_class: type[Driver] | None = None) -> None:
+        super().__init__(driver_class=driver_class or PatientDriver)
+        self._first = first
+        self.register_theme(QMON_THEME)
+        self.theme = QMON_THEME.name
+
+    async def on_mount(self) -> None:
+        """Show the first screen."""
+        await self.push_screen(self._first)
+
+    def action_help(self) -> None:
+        """Show the keys of where you are."""
+        from qmon.tui.dialogs.help import HelpDialog
+
+        if not isinstance(self.screen, HelpDialog):
+            self.push_screen(HelpDialog(self.screen))
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Fill the palette: what the keys of this place do, then themes and the end."""
+        seen: set[str] = set()
+        for active in screen.active_bindings.values():
+            what = active.binding.tooltip or active.binding.description
+            if active.enabled and not active.binding.system and what and what not in seen:
+                seen.add(what)
+                yield SystemCommand(what, f"key: {active.binding.key}", _runner(self, active))
+        yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
+
+    @property
+    def terminal_behind(self) -> bool:
+        """Whether the terminal takes no output at present, so that drawing would only pile up."""
+        driver = self._driver
+        if not isinstance(driver, PatientDriver):
+            return False
+        if driver.output.take_recovered():
+            self.refresh(layout=True)
+        return driver.output.behind
+
+    def end(self) -> None:
+        """Leave now, without waiting for the terminal; for signals."""
+        if isinstance(self._driver, PatientDriver) and self._driver.output.behind:
+            self._driver.give_up()
+        self.exit()
+
+
+def _runner(app: QmonApp, active: Any) -> Any:
+    async def run() -> None:
+        await app.run_action(active.binding.action, active.node)
+
+    return run

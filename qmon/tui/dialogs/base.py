@@ -1,0 +1,31 @@
+"""What all dialogs have in common: a box over the screen, esc to leave.
+
+Owns the frame; must never know what is asked.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, TypeVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+ResultT = TypeVar("ResultT")
+
+
+class Dialog(ModalScreen[ResultT]):
+    """A box in the middle; its result is None when the user leaves it."""
+
+    CSS_PATH: ClassVar[str] = "dialogs.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel")]
+
+    def action_cancel(self) -> None:
+        """Leave without a result."""
+        self.dismiss(None)
+
+
+def line(content: str, *, id: str | None = None, classes: str | None = None) -> Static:  # noqa: A002
+    """Return a line of plain text; foreign text is safe here, for no markup is read."""
+    return Static(Text(content), id=id, classes=classes, markup=False)

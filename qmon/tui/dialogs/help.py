@@ -1,0 +1,80 @@
+"""The keys of where the user is.
+
+Owns their arrangement; the bindings themselves say what there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar
+
+from rich.table import Table
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import Screen
+from textual.widgets import Static
+
+from qmon.tui.dialogs.base import Dialog
+from qmon.tui.palette import palette_of
+from qmon.tui.panes.key_bar import key_name
+
+_MOVING = (
+    ("j k ↓ ↑", "down, up"),
+    ("g G", "first, last"),
+    ("^d ^u", "half a page down, up"),
+    ("pgdn pgup", "a page down, up"),
+    ("tab", "next pane, shift+tab back"),
+    ("1 … 9", "tabs"),
+)
+
+
+class HelpDialog(Dialog[None]):
+    """Keys of the focused pane, of the screen, and everywhere."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("question_mark,q", "cancel", "Close", show=False)]
+
+    def __init__(self, about: Screen[Any]) -> None:
+        super().__init__()
+        self._groups = list(_groups(about))
+
+    def compose(self) -> ComposeResult:
+        """Make two columns of keys."""
+        with Vertical(classes="box", id="help") as box:
+            box.border_title = "Keys"
+            box.border_subtitle = "esc closes"
+            with VerticalScroll():
+                for title, keys in self._groups:
+                    yield Static(self._drawn(title, keys), markup=False)
+
+    def _drawn(self, title: str, keys: Iterable[tuple[str, str]]) -> Table:
+        palette = palette_of(self.app)
+        table = Table.grid(padding=(0, 1), expand=True)
+        for _ in range(2):
+            table.add_column(width=11, no_wrap=True, style=palette.outgoing)
+            table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+        table.add_row(Text(title, palette.heading))
+        entries = list(keys)
+        for left in range(0, len(entries), 2):
+            pair = entries[left : left + 2]
+            table.add_row(*(Text(part) for entry in pair for part in entry))
+        table.add_row("")
+        return table
+
+
+def _groups(about: Screen[Any]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    here: dict[str, list[tuple[str, str]]] = {}
+    for active in about.active_bindings.values():
+        binding = active.binding
+        if not binding.description or binding.system or binding.action.startswith(("move", "first", "last")):
+            continue
+        place = "Everywhere" if active.node in (about, about.app) else "Here"
+        entry = (binding.key_display or key_name(binding.key), binding.tooltip or binding.description)
+        known = here.setdefault(place, [])
+        if entry[1] not in [what for _, what in known]:
+            known.append(entry)
+    for place in ("Here", "Everywhere"):
+        if here.get(place):
+            yield place, here[place]
+    yield "Moving", list(_MOVING)

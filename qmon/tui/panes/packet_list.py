@@ -1,0 +1,279 @@
+"""The packet list: one line a packet, made when it becomes visible.
+
+Owns columns, follow mode and the texts of visible rows. Must never keep a Python object per packet of the store.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from qmon import text
+from qmon.errors import QmonError
+from qmon.packets.batch import Direction
+from qmon.packets.store import PacketStore, Row
+from qmon.packets.summary import Summary, summarise
+from qmon.tui.columns import IPV4_WIDTH, Columns, lay_out
+from qmon.tui.packet_rows import PacketRows
+from qmon.tui.rows import RowView, cell
+
+CACHED_SUMMARIES = 2048
+ARROWS = {Direction.UNKNOWN: "·", Direction.IN: "◂", Direction.OUT: "▸"}
+
+
+class PacketList(RowView):
+    """Rows over a `PacketStore`; `tick` takes in what arrived."""
+
+    HAS_HEADING = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f", "follow", "Follow"),
+        Binding("p", "pause", "Pause"),
+        Binding("T", "clock", "Time", show=False),
+    ]
+
+    class ModeChanged(Message):
+        """Follow or pause went on or off."""
+
+    def __init__(self, store: PacketStore, *, follow: bool, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.rows = PacketRows(store)
+        self.follow = follow
+        self.since_first = False
+        self._netdev_names: tuple[str, ...] = ()
+        self._address_width = IPV4_WIDTH
+        self._summaries: dict[int, tuple[Row, Summary]] = {}
+        self._first_ns: int | None = None
+        self.waiting_lines: Sequence[str] = ("No packets yet",)
+
+    # Rows
+
+    @property
+    def first_row(self) -> int:
+        """The oldest packet kept."""
+        return self.rows.first
+
+    @property
+    def end_row(self) -> int:
+        """The newest packet taken in, and one more."""
+        return self.rows.end
+
+    @property
+    def selected_seq(self) -> int | None:
+        """The number of the packet under the cursor."""
+        if self.cursor is None or not self.first_row <= self.cursor < self.end_row:
+            return None
+        return self.rows.seq(self.cursor)
+
+    def tick(self) -> bool:
+        """Take in new packets; return whether something changed on the screen."""
+        if not self.rows.update():
+            return False
+        first = self.cursor is None and self.end_row > self.first_row
+        if self.follow:
+            self.top = self._last_top
+        self.settle()
+        if first:
+            self.cursor = self.first_row
+            self.post_message(self.Highlighted(self, self.cursor))
+        return True
+
+    def set_filter(self, expression: str) -> None:
+        """Show what a capture filter lets through, near the same packet; UsageError if it cannot be compiled."""
+        seq = self.selected_seq
+        self.rows.set_filter(expression)
+        self._stay_near(seq)
+
+    def set_only_matches(self, value: bool) -> None:
+        """Have the filter hide what does not match, or mark what does."""
+        seq = self.selected_seq
+        self.rows.only_matches = value
+        self._stay_near(seq)
+
+    def _stay_near(self, seq: int | None) -> None:
+        self.cursor = None
+        self.clear_strips()
+        if self.end_row > self.first_row:
+            row = self.first_row if seq is None else min(self.rows.row_of(seq), self.end_row - 1)
+            self.cursor = row
+            self.show_row(row)
+        if self.follow:
+            self.top = self._last_top
+        self.settle()
+        self.post_message(self.Highlighted(self, self.cursor))
+
+    def go_to_seq(self, seq: int) -> None:
+        """Put the cursor on a packet."""
+        self._unfollow()
+        self.move_to(self.rows.row_of(seq))
+
+    # Modes
+
+    def action_follow(self) -> None:
+        """Keep the newest packet in sight, or stop doing so."""
+        self.follow = not self.follow
+        if self.follow:
+            self.top = self._last_top
+        self.refresh()
+        self.post_message(self.ModeChanged())
+
+    def action_pause(self) -> None:
+        """Take in nothing new, or go on."""
+        self.rows.paused = not self.rows.paused
+        self.tick()
+        self.post_message(self.ModeChanged())
+
+    def action_clock(self) -> None:
+        """Show the time of day, or the time since the first packet."""
+        self.since_first = not self.since_first
+        self.clear_strips()
+
+    def _unfollow(self) -> None:
+        if self.follow:
+            self.follow = False
+            self.post_message(self.ModeChanged())
+
+    def move_to(self, number: int, *, quietly: bool = False) -> None:
+        """Put the cursor on a row; the view then stays there."""
+        self._unfollow()
+        super().move_to(number, quietly=quietly)
+
+    def scroll_rows(self, count: int) -> None:
+        """Scroll; back from the newest packet ends following."""
+        if count < 0:
+            self._unfollow()
+        super().scroll_rows(count)
+
+    # Drawing
+
+    def _columns(self, width: int) -> Columns:
+        interfaces = self.rows.store.interfaces
+        if len(interfaces) != len(self._netdev_names):
+            self._netdev_names = tuple(text.plain(interface.name) for interface in interfaces)
+        several = len(interfaces) > 1
+        longest = max((text.width(name) for name in self._netdev_names), default=0) if several else 0
+        return lay_out(
+            width, last_number=self.rows.store.next_seq, netdev=longest, address=self._address_width
+        )
+
+    def row_key(self, number: int) -> object:
+        """Rows look alike while packet, columns and clock are the same."""
+        seq = self.rows.seq(number)
+        return (seq, self.rows.marked(seq), self._columns_now, self.since_first)
+
+    @property
+    def _columns_now(self) -> Columns:
+        return self._columns(self.size.width - 1)
+
+    def heading(self, width: int) -> Sequence[Segment]:
+        """Draw the column titles."""
+        c, style = self._columns(width - 1), self.palette.heading
+        titles = [
+            ("No.", c.number, True),
+            ("Since first" if self.since_first else "Time", c.time, False),
+            ("Netdev", c.netdev, False),
+            ("", c.direction, False),
+            ("Source", c.address, False),
+            ("Destination", c.address, False),
+            ("Protocol" if c.protocol >= 8 else "Proto", c.protocol, False),
+            ("Len", c.length, True),
+            ("Info", c.info, False),
+        ]
+        segments = [Segment(" ")]
+        for title, size, right in titles:
+            if size:
+                segments += [cell(title, size, style, right=right), Segment(" ")]
+        return segments
+
+    def row(self, number: int, width: int) -> Sequence[Segment]:  # noqa: ARG002
+        """Draw one packet."""
+        seq = self.rows.seq(number)
+        c, palette = self._columns_now, self.palette
+        try:
+            row, summary = self._summary(seq)
+        except (QmonError, IndexError) as problem:
+            return [
+                Segment(f" {seq + 1:>{c.number}} ", palette.faint),
+                Segment(text.plain(str(problem)), palette.bad),
+            ]
+        self._notice_width(summary)
+        arrow = palette.outgoing if row.direction is Direction.OUT else palette.incoming
+        protocol = palette.protocol(summary.protocol)
+        bad = summary.protocol == "TCP" and row.tcp_flags & 0x04
+        info = palette.bad if bad else palette.text
+        parts: list[tuple[str, int, Style | None, bool]] = [
+            (str(seq + 1), c.number, palette.faint, True),
+            (self._time(row.time_ns, c.time), c.time, palette.dim, False),
+            (self._netdev_names[row.interface] if c.netdev else "", c.netdev, palette.dim, False),
+            (ARROWS[row.direction], c.direction, arrow, False),
+            (shorten_address(summary.source, c.address), c.address, palette.text, False),
+            (shorten_address(summary.destination, c.address), c.address, palette.text, False),
+            (summary.protocol, c.protocol, protocol, False),
+            (str(row.length), c.length, palette.dim, True),
+            (summary.info, c.info, info, False),
+        ]
+        segments = [Segment("●" if self.rows.marked(seq) else " ", palette.warn)]
+        for content, size, style, right in parts:
+            if size:
+                segments += [cell(content, size, style, right=right), Segment(" ")]
+        return segments
+
+    def _summary(self, seq: int) -> tuple[Row, Summary]:
+        known = self._summaries.get(seq)
+        if known is None:
+            store = self.rows.store
+            row = store.row(seq)
+            known = row, summarise(store.frame(seq), store.link_type(seq), length=row.length)
+            if len(self._summaries) >= CACHED_SUMMARIES:
+                self._summaries.clear()
+            self._summaries[seq] = known
+        return known
+
+    def _notice_width(self, summary: Summary) -> None:
+        longest = max(len(summary.source), len(summary.destination))
+        if longest > self._address_width:
+            self._address_width = longest
+            self.call_later(self.clear_strips)
+
+    def _time(self, time_ns: int, size: int) -> str:
+        if not size:
+            return ""
+        if self.since_first:
+            if self._first_ns is None:
+                self._first_ns = self.rows.store.row(self.rows.store.first_seq).time_ns
+            seconds = (time_ns - self._first_ns) / 1e9
+            return f"{seconds:>{size}.6f}"
+        whole, fraction = divmod(time_ns, 1_000_000_000)
+        return f"{clock(whole)}.{fraction:09d}"[:size]
+
+    def nothing(self) -> Sequence[str]:
+        """Say why there are no rows."""
+        if self.rows.filtering:
+            if self.rows.behind:
+                return ("Looking …",)
+            return (
+                f"No packet matches {text.plain(self.rows.expression)}",
+                "/ changes the filter, esc removes it",
+            )
+        return self.waiting_lines
+
+
+def clock(seconds: int) -> str:
+    """Return the local time of day; a stamp no calendar has is shown as it is."""
+    try:
+        return time.strftime("%H:%M:%S", time.localtime(seconds))
+    except (OverflowError, ValueError, OSError):
+        return "--:--:--"
+
+
+def shorten_address(address: str, size: int) -> str:
+    """Cut the middle of an address: both its network and its end tell hosts apart."""
+    if len(address) <= size or size < 6:
+        return address
+    tail = min(6, size // 2 - 1)
+    return f"{address[: size - tail - 1]}…{address[-tail:]}"

@@ -1,0 +1,257 @@
+"""The packets pane: list, dissection tree and bytes, linked.
+
+Owns how the three follow each other: the selected packet is dissected in a thread, a selected field marks its
+bytes, a selected byte opens its field. Must depend on nothing but a packet store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widget import Widget
+
+from qmon import text
+from qmon.errors import QmonError
+from qmon.packets.batch import Direction
+from qmon.packets.dissect import dissect
+from qmon.packets.store import PacketStore
+from qmon.tui.panes.detail import DetailTree
+from qmon.tui.panes.filter_bar import FilterBar
+from qmon.tui.panes.hexdump import HexView
+from qmon.tui.panes.packet_list import PacketList
+from qmon.tui.panes.packet_status import PacketStatus, StatusRule
+from qmon.tui.rows import RowView
+
+_DIRECTIONS = {Direction.IN: "to the guest", Direction.OUT: "from the guest", Direction.UNKNOWN: ""}
+
+
+class PacketsPane(Vertical):
+    """Everything about packets; `tick` at the drawing rate."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "Filter"),
+        Binding("n", "match(1)", "Next match", show=False),
+        Binding("N", "match(-1)", "Previous match", show=False),
+        Binding("m", "marking", "Mark instead of hide", show=False),
+        Binding("escape", "back", "Back", show=False),
+        Binding("x", "toggle_bytes", "Bytes", show=False),
+    ]
+    DEFAULT_CSS = """
+    PacketsPane {
+        PacketList { height: 3fr; }
+        #selected { height: 2fr; min-height: 6; }
+        DetailTree { width: 1fr; }
+        HexView { width: 76; border-left: vkey $border; }
+        &.-narrow HexView { width: 43; }
+        &.-no-bytes HexView { display: none; }
+    }
+    """
+
+    def __init__(self, store: PacketStore, *, follow: bool, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._store = store
+        self._follow = follow
+        self._wanted: int | None = None
+        self._shown: int | None = None
+        self._dissecting = False
+
+    def compose(self) -> ComposeResult:
+        """Make list, rule, tree and bytes."""
+        yield FilterBar()
+        yield PacketList(self._store, follow=self._follow, id="packet-list")
+        yield StatusRule()
+        with Horizontal(id="selected"):
+            yield DetailTree(id="detail")
+            yield HexView(id="bytes")
+
+    def on_mount(self) -> None:
+        """Have scapy imported while the first packets come in."""
+        self._warm_up()
+
+    @work(group="dissect")
+    async def _warm_up(self) -> None:
+        await asyncio.to_thread(dissect, b"", 1)
+
+    @property
+    def entry(self) -> Widget:
+        """What gets the focus when the pane is opened."""
+        return self.list
+
+    @property
+    def list(self) -> PacketList:
+        """The packet list."""
+        return self.query_one(PacketList)
+
+    @property
+    def tree(self) -> DetailTree:
+        """The selected packet's dissection."""
+        return self.query_one(DetailTree)
+
+    @property
+    def bytes(self) -> HexView:
+        """The selected packet's bytes."""
+        return self.query_one(HexView)
+
+    def on_resize(self) -> None:
+        """Give the bytes 16 or 8 columns, or the whole room to the tree where even 8 would squeeze it."""
+        self.set_class(self.size.width < 125, "-narrow")
+
+    def tick(self) -> None:
+        """Take in new packets."""
+        self.list.tick()
+        self.update_status()
+
+    def set_waiting(self, lines: Sequence[str]) -> None:
+        """Say why there are no packets yet."""
+        if tuple(lines) != tuple(self.list.waiting_lines):
+            self.list.waiting_lines = tuple(lines)
+            self.list.refresh()
+
+    def update_status(self) -> None:
+        """Bring the rule between list and packet up to date."""
+        rows = self.list.rows
+        self.query_one(StatusRule).show(
+            PacketStatus(
+                shown=rows.matches,
+                total=self._store.packets,
+                expression=rows.expression,
+                only_matches=rows.only_matches,
+                behind=rows.behind,
+                follow=self.list.follow,
+                paused=rows.paused,
+                selected=self._describe(self._shown),
+            )
+        )
+
+    def _describe(self, seq: int | None) -> str:
+        if seq is None or not self._store.first_seq <= seq < self._store.next_seq:
+            return ""
+        row = self._store.row(seq)
+        name = text.plain(self._store.interfaces[row.interface].name)
+        cut = f" ({row.captured} captured)" if row.captured != row.length else ""
+        where = " ".join(filter(None, [name, _DIRECTIONS[row.direction]]))
+        return f"Packet {seq + 1} · {row.length} bytes{cut}" + (f" · {where}" if where else "")
+
+    # The selected packet
+
+    @on(RowView.Highlighted, "#packet-list")
+    def _packet_selected(self, event: RowView.Highlighted) -> None:
+        event.stop()
+        self._wanted = self.list.selected_seq
+        if self._wanted is None:
+            self._shown = None
+            self.tree.clear("No packet is selected")
+            self.bytes.show(b"")
+        elif self._wanted != self._shown:
+            self._load()
+
+    def _load(self) -> None:
+        if self._dissecting or self._wanted is None or self._wanted == self._shown:
+            return
+        seq = self._wanted
+        try:
+            frame, link_type = self._store.frame(seq), self._store.link_type(seq)
+        except (QmonError, IndexError) as problem:
+            self._shown = seq
+            self.bytes.show(b"")
+            self.tree.clear(text.plain(str(problem)))
+            return
+        self._dissecting = True
+        self._dissect(seq, frame, link_type)
+
+    @work(group="dissect")
+    async def _dissect(self, seq: int, frame: bytes, link_type: int) -> None:
+        root = await asyncio.to_thread(dissect, frame, link_type)
+        self._dissecting = False
+        if self._wanted is None:
+            return
+        self._shown = seq
+        self.bytes.show(frame)
+        self.tree.show(root)
+        selected = self.tree.selected
+        if selected is not None:
+            self.bytes.mark(selected.start, selected.stop)
+        self.update_status()
+        self._load()
+
+    # Linked both ways
+
+    @on(DetailTree.FieldSelected)
+    def _field_selected(self, event: DetailTree.FieldSelected) -> None:
+        event.stop()
+        self.bytes.mark(event.node.start, event.node.stop)
+
+    @on(HexView.ByteSelected)
+    def _byte_selected(self, event: HexView.ByteSelected) -> None:
+        event.stop()
+        node = self.tree.select_byte(event.offset)
+        if node is not None:
+            self.bytes.mark(node.start, node.stop, reveal=False)
+
+    @on(RowView.Chosen, "#packet-list")
+    def _into(self, event: RowView.Chosen) -> None:
+        event.stop()
+        self.tree.focus()
+        if self.tree.cursor is None:
+            self.tree.move_to(0)
+
+    # Filter
+
+    @on(PacketList.ModeChanged)
+    def _mode_changed(self) -> None:
+        self.update_status()
+
+    def action_filter(self) -> None:
+        """Type a capture filter."""
+        self.query_one(FilterBar).open(self.list.rows.expression)
+
+    @on(FilterBar.Applied)
+    def _filter_applied(self, event: FilterBar.Applied) -> None:
+        event.stop()
+        self.set_filter(event.expression)
+        self._leave_filter()
+
+    @on(FilterBar.Left)
+    def _leave_filter(self) -> None:
+        self.query_one(FilterBar).close()
+        self.list.focus()
+
+    def set_filter(self, expression: str) -> None:
+        """Filter the list; UsageError if libpcap does not understand the expression."""
+        self.list.set_filter(expression)
+        self.update_status()
+
+    def action_match(self, step: int) -> None:
+        """Go to the next or previous packet that the filter matches."""
+        rows = self.list.rows
+        if not rows.filtering:
+            self.notify("There is no filter: press / to set one")
+            return
+        at = self.list.selected_seq
+        found = rows.match_after(-1 if at is None else at, step)
+        if found is None:
+            self.notify("No further match" if step > 0 else "No earlier match")
+        else:
+            self.list.go_to_seq(found)
+
+    def action_marking(self) -> None:
+        """Let the filter mark what matches among all packets, or hide the others."""
+        self.list.set_only_matches(not self.list.rows.only_matches)
+        self.update_status()
+
+    def action_back(self) -> None:
+        """Out: from tree or bytes to the list, from the list to all packets."""
+        if not self.list.has_focus:
+            self.list.focus()
+        elif self.list.rows.filtering:
+            self.set_filter("")
+
+    def action_toggle_bytes(self) -> None:
+        """Hide or show the bytes."""
+        self.toggle_class("-no-bytes")

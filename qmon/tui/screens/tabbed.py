@@ -1,0 +1,69 @@
+"""What the dashboard and the file viewer have in common: tabs, and drawing at a bounded rate.
+
+Owns which pane is open. Must never know what a pane shows.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import ContentSwitcher
+
+from qmon.tui.app import QmonApp
+from qmon.tui.panes.tab_bar import TabBar
+
+DRAW_HZ = 30
+
+
+class TabbedScreen(Screen[None]):
+    """Panes under tabs; a pane's id is its tab's name in lower case, its `entry` the widget to focus (or itself)."""
+
+    DEFAULT_CSS = """
+    TabbedScreen { overflow: hidden; ContentSwitcher { height: 1fr; } }
+    """
+    TABS: ClassVar[tuple[str, ...]] = ()
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(Binding(str(number), f"tab({number})", show=False) for number in range(1, 10)),
+    ]
+
+    def on_mount(self) -> None:
+        """Start drawing."""
+        self.set_interval(1 / DRAW_HZ, self._draw)
+        self.open_tab(self.TABS[0])
+
+    def _draw(self) -> None:
+        if not (isinstance(self.app, QmonApp) and self.app.terminal_behind):
+            self.tick()
+
+    def tick(self) -> None:
+        """Take in what is new; called at the drawing rate."""
+        raise NotImplementedError
+
+    @property
+    def open_pane(self) -> Widget:
+        """The pane that is open."""
+        pane = self.query_one(ContentSwitcher).visible_content
+        assert pane is not None
+        return pane
+
+    def open_tab(self, name: str) -> None:
+        """Open a pane by its tab's name and give it the focus."""
+        self.query_one(TabBar).show(name)
+        self.query_one(ContentSwitcher).current = name.lower()
+        self.tick()
+        pane = self.open_pane
+        entry: Widget = getattr(pane, "entry", pane)
+        entry.focus()
+
+    def action_tab(self, number: int) -> None:
+        """Open a tab by its number."""
+        if number <= len(self.TABS):
+            self.open_tab(self.TABS[number - 1])
+
+    @on(TabBar.Opened)
+    def _tab_clicked(self, event: TabBar.Opened) -> None:
+        self.open_tab(event.name)
