@@ -60,7 +60,7 @@ find_missing() {
     [ -e /etc/ssl/certs/ca-certificates.crt ] || [ ! -e /etc/debian_version ] || need certificates
     # The wheels of one dependency are for x86_64 only; elsewhere it is compiled.
     if [ "$(uname -m)" != x86_64 ]; then
-        have cc && [ -e /usr/include/pcap/pcap.h ] || need compiler
+        if ! have cc || [ ! -e /usr/include/pcap/pcap.h ]; then need compiler; fi
     fi
     [ "$purpose" = develop ] && return
     have qemu-system-x86_64 || need qemu
