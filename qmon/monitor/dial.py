@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qmon.errors import CannotAttach
+from qmon.monitor import unix
 
 if TYPE_CHECKING:
     from qmon.monitor.address import Address, TcpAddress, UnixAddress
-
-_SUN_PATH_BYTES = 107
 
 
 async def dial(address: Address, *, timeout_s: float) -> socket.socket:
@@ -37,28 +34,13 @@ async def dial(address: Address, *, timeout_s: float) -> socket.socket:
 
 def connect_unix(address: UnixAddress) -> socket.socket:
     """Connect to a unix socket, which is immediate or refused."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    sock = unix.unix_socket()
     try:
-        _connect_path(sock, address.path)
+        unix.connect(sock, address.path)
     except OSError as problem:
         sock.close()
         raise CannotAttach(f"cannot attach to {address}: {_why(problem)}") from problem
     return sock
-
-
-def _connect_path(sock: socket.socket, path: str) -> None:
-    name = os.fsencode(path)
-    if name.startswith(b"@"):
-        sock.connect(b"\0" + name[1:])
-    elif len(name) <= _SUN_PATH_BYTES:
-        sock.connect(name)
-    else:
-        # A VM started with a short relative path may have a long absolute one.
-        directory = os.open(Path(path).parent, os.O_PATH | os.O_DIRECTORY)
-        try:
-            sock.connect(f"/proc/self/fd/{directory}/{Path(path).name}")
-        finally:
-            os.close(directory)
 
 
 async def _connect_tcp(address: TcpAddress) -> socket.socket:

@@ -7,24 +7,28 @@ Must never interpret what a command means, and never connect again to a VM that 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from qmon.errors import CannotAttach, Refused
+from qmon.errors import CannotAttach, Interrupted, Refused, TimedOut
 from qmon.monitor.events import Event, EventFan, EventStream
+from qmon.text import plain
 
 if TYPE_CHECKING:
     from qmon.monitor.address import Address, Target
-    from qmon.monitor.connection import Connection, RawMessage
+    from qmon.monitor.connection import RawMessage
+    from qmon.monitor.election import Joined
+    from qmon.monitor.relay import Relay
     from qmon.monitor.schema import Schema
 
 __all__ = ["AddedDescriptor", "Event", "EventStream", "Session", "Version", "attach"]
 
 ATTACH_S = 5.0
 COMMAND_S = 10.0
+HANDOVER_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -63,23 +67,30 @@ class AddedDescriptor:
 class Session:
     """One VM's monitor; made by `attach`, used as `async with`, or ended with `close`."""
 
-    def __init__(self, address: Address, connection: Connection, fan: EventFan, command_s: float) -> None:
-        from qmon.monitor.connection import result
-
+    def __init__(self, address: Address, *, command_timeout_s: float) -> None:
+        """Use `attach`: a session that was only made is not attached."""
         self.address = address
-        self.greeting: RawMessage = connection.greeting
-        self.version = Version.from_greeting(self.greeting)
-        self._result = result
-        self._connection = connection
-        self._fan = fan
-        self._command_s = command_s
+        self.greeting: RawMessage = {}
+        self.version = Version(0, 0, 0)
+        self.handovers = 0
+        self._command_s = command_timeout_s
+        self._fan = EventFan()
         self._commands: frozenset[str] | None = None
         self._schema: Schema | None = None
+        self._joined: Joined | None = None
+        self._last: Joined | None = None
+        self._turned = asyncio.Event()
+        self._relay: Relay | None = None
+        self._vm_pid: int | None = None
+        self._told: str | None = None
+        self._after_handover: list[Callable[[], None]] = []
         self._lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._life = asyncio.create_task(self._live(), name=f"monitor of {address}")
+        self._life: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
-        state = f"lost: {self._lost.result()}" if self._lost.done() else "attached"
+        state = (
+            f"lost: {self._lost.result()}" if self._lost.done() else "shared" if self.shared else "attached"
+        )
         return f"<Session {self.address} QEMU {self.version} pid={self.peer_pid} {state}>"
 
     @classmethod
@@ -91,20 +102,20 @@ class Session:
         command_timeout_s: float = COMMAND_S,
         share: bool = True,
     ) -> Self:
-        """Attach to the monitor at `address`; `CannotAttach` says why it cannot be."""
-        del share
-        from qmon.monitor.connection import Connection
-        from qmon.monitor.dial import dial
+        """Attach to the monitor at `address`; `CannotAttach` says why it cannot be.
 
-        fan = EventFan()
-        sock = await dial(address, timeout_s=timeout_s)
-        try:
-            connection = await Connection.open(
-                sock, timeout_s=timeout_s, on_event=lambda message: fan.put(Event.from_message(message))
-            )
-        except CannotAttach as problem:
-            raise CannotAttach(f"cannot attach to {address}: {problem.message}", hint=problem.hint) from None
-        return cls(address, connection, fan, command_timeout_s)
+        With `share`, the monitor is had through the qmon that holds it, if one does; if none does, this
+        session holds it and relays it to others. Without, it is had alone or not at all.
+        """
+        from qmon.monitor.election import join
+
+        session = cls(address, command_timeout_s=command_timeout_s)
+        joined = await join(address, timeout_s=timeout_s, share=share, on_event=session._hear)
+        session.greeting = joined.connection.greeting
+        session.version = Version.from_greeting(session.greeting)
+        session._use(joined)
+        session._life = asyncio.create_task(session._live(joined), name=f"monitor of {address}")
+        return session
 
     async def __aenter__(self) -> Self:
         return self
@@ -116,10 +127,13 @@ class Session:
 
     async def close(self) -> None:
         """Leave the monitor to others; the VM is not touched."""
-        self._life.cancel()
-        await asyncio.wait([self._life])
-        await self._connection.close()
-        self._lose("the session is closed")
+        if self._life is not None:
+            self._life.cancel()
+            await asyncio.wait([self._life])
+            if not self._life.cancelled():
+                self._life.result()
+
+    # Asking
 
     async def execute(
         self, command: str, arguments: Mapping[str, object] | None = None, *, timeout_s: float | None = None
@@ -129,13 +143,12 @@ class Session:
         `Refused` carries QEMU's class and reason; `Interrupted` means the outcome cannot be known; `TimedOut`
         that the answer did not come within `timeout_s` (the session's own limit unless given).
         """
-        reply = await self._connection.call(command, arguments, timeout_s=timeout_s or self._command_s)
-        return self._result(command, reply)
+        return await self._ask(command, arguments or {}, timeout_s=timeout_s)
 
     async def hmp(self, line: str, *, timeout_s: float | None = None) -> str:
         """Run a line of the human monitor; its text with plain line ends. HMP knows no errors, only texts."""
         arguments = {"command-line": line}
-        reply = await self.execute("human-monitor-command", arguments, timeout_s=timeout_s)
+        reply = await self._ask("human-monitor-command", arguments, timeout_s=timeout_s)
         return str(reply).replace("\r\n", "\n")
 
     async def pass_descriptor(
@@ -147,10 +160,7 @@ class Session:
                 f"{self.address} cannot carry descriptors",
                 hint="Only a unix socket can; start the VM with -qmp unix:PATH,server=on,wait=off.",
             )
-        reply = await self._connection.call(
-            "add-fd", {"opaque": opaque}, timeout_s=timeout_s or self._command_s, fd=fd
-        )
-        added = self._result("add-fd", reply)
+        added = await self._ask("add-fd", {"opaque": opaque}, timeout_s=timeout_s, fd=fd)
         return AddedDescriptor(int(added["fdset-id"]), int(added["fd"]))
 
     def events(self) -> EventStream:
@@ -172,9 +182,15 @@ class Session:
             self._schema = Schema(await self.execute("query-qmp-schema"))
         return self._schema
 
+    # How it stands
+
     async def wait_lost(self) -> str:
         """Wait until the monitor is gone for good; return why."""
         return await asyncio.shield(self._lost)
+
+    def on_handover(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called after each hand-over: events may have been missed while it went on."""
+        self._after_handover.append(callback)
 
     @property
     def lost_reason(self) -> str | None:
@@ -184,25 +200,185 @@ class Session:
     @property
     def peer_pid(self) -> int | None:
         """The pid of the QEMU process, where the transport tells."""
-        return self._connection.peer_pid
+        return self._vm_pid
+
+    @property
+    def holder_pid(self) -> int | None:
+        """The pid of the qmon that the monitor is reached through, None if it is held by this one."""
+        return self._last.connection.peer_pid if self._last and self.shared else None
 
     @property
     def can_pass_descriptors(self) -> bool:
         """Whether `pass_descriptor` can work at all."""
-        return self._connection.is_unix
+        return self._last is not None and self._last.carries_descriptors
 
     @property
     def shared(self) -> bool:
         """Whether the monitor is reached through another qmon."""
-        return False
+        return self._last is not None and self._last.about is not None
+
+    # One command, on whichever way there is
+
+    async def _ask(
+        self,
+        command: str,
+        arguments: Mapping[str, object],
+        *,
+        timeout_s: float | None,
+        fd: int | None = None,
+    ) -> Any:
+        from qmon.monitor.connection import result
+        from qmon.monitor.relay import refused_for_handover
+
+        limit_s = self._command_s if timeout_s is None else timeout_s
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + limit_s
+        joined: Joined | None = None
+        while True:
+            joined = await self._way(command, deadline, limit_s, other_than=joined)
+            try:
+                left_s = max(deadline - loop.time(), 0.01)
+                reply = await joined.connection.call(command, arguments, timeout_s=left_s, fd=fd)
+            except Interrupted:
+                if joined.about is None or not _only_asks(command, arguments):
+                    raise
+                continue  # Asking again through the next holder harms nothing.
+            except TimedOut:
+                raise self._timed_out(command, limit_s, joined) from None
+            if joined.about is None or not refused_for_handover(reply):
+                return result(command, reply)
+
+    async def _way(
+        self, command: str, deadline: float, limit_s: float, *, other_than: Joined | None
+    ) -> Joined:
+        """Wait for a way to the monitor: during a hand-over there is none."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                while self._joined is None or self._joined is other_than:
+                    if self._lost.done():
+                        raise Interrupted(f"{plain(command)}: the monitor is gone: {self._lost.result()}")
+                    self._turned.clear()
+                    await self._turned.wait()
+        except TimeoutError:
+            raise self._timed_out(command, limit_s, None) from None
+        return self._joined
+
+    def _timed_out(self, command: str, limit_s: float, joined: Joined | None) -> TimedOut:
+        from qmon.monitor.processes import process
+
+        pid = joined.connection.peer_pid if joined is not None and joined.about is not None else self._vm_pid
+        peer = process(pid) if pid else None
+        if peer and peer.stopped:
+            whose = "the VM" if pid == self._vm_pid else "the qmon that holds the monitor"
+            return TimedOut(
+                f"{plain(command)}: no answer within {limit_s:g} s: {whose} is {peer}",
+                hint=f"It goes on after kill -CONT {pid}.",
+            )
+        hint = "The VM may still carry it out."
+        return TimedOut(f"{plain(command)}: no answer within {limit_s:g} s", hint=hint)
+
+    # One VM's life
+
+    def _hear(self, message: RawMessage) -> None:
+        from qmon.monitor import relay
+
+        name, data = message.get("event"), message.get("data")
+        if self.shared and name in (relay.LOST_EVENT, relay.DROPPED_EVENT) and isinstance(data, dict):
+            if name == relay.LOST_EVENT:
+                self._told = str(data.get("reason"))
+            elif isinstance(count := data.get("count"), int):
+                self._fan.count_dropped(count)
+            return
+        if self._relay is not None:
+            self._relay.tell(message)
+        self._fan.put(Event.from_message(message))
+
+    def _use(self, joined: Joined | None) -> None:
+        self._joined = joined
+        if joined is not None:
+            self._last = joined
+            self._vm_pid = joined.vm_pid or self._vm_pid
+        self._turned.set()
+
+    async def _live(self, joined: Joined | None) -> None:
+        try:
+            while joined is not None:
+                reason = await self._hold(joined)
+                self._use(None)
+                if joined.about is None or self._told is not None:
+                    self._lose(self._told or reason)
+                    return
+                joined = await self._rejoin()
+        finally:
+            if self._joined is not None:
+                await self._joined.connection.close()
+            self._use(None)
+            self._lose("the session is closed")
+
+    async def _hold(self, joined: Joined) -> str:
+        """Keep the way open, relaying to others if it is ours alone; return why it ended."""
+        if joined.lock is None:
+            return await joined.connection.wait_closed()
+        from qmon.monitor.relay import Relay
+
+        relay = Relay(joined.connection, joined.lock.listen())
+        self._relay, lost = relay, None
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(relay.serve(), name=f"relay of {self.address}")
+            try:
+                lost = await joined.connection.wait_closed()
+                relay.tell_lost(lost)
+            finally:
+                # In this order: the next holder finds the lock free and the monitor without a client.
+                await relay.drain()
+                await joined.connection.close()
+                joined.lock.release(forever=lost is not None)
+                self._relay = None
+                await relay.hang_up()
+                serving.cancel()
+        return lost
+
+    async def _rejoin(self) -> Joined | None:
+        """Take the monitor over, or join the one who did; None if the VM is gone, which is told then."""
+        from qmon.monitor.election import join
+
+        try:
+            joined = await join(
+                self.address,
+                timeout_s=HANDOVER_S,
+                share=True,
+                on_event=self._hear,
+                patience_s=HANDOVER_S,
+            )
+        except CannotAttach as problem:
+            self._lose(problem.message)
+            return None
+        if self._vm_pid is not None and joined.vm_pid not in (None, self._vm_pid):
+            await joined.connection.close()
+            if joined.lock is not None:
+                joined.lock.release()
+            self._lose("the VM has ended; another one listens at its monitor's address")
+            return None
+        self.handovers += 1
+        self._use(joined)
+        for callback in self._after_handover:
+            callback()
+        return joined
 
     def _lose(self, reason: str) -> None:
         if not self._lost.done():
             self._lost.set_result(reason)
+        self._turned.set()
         self._fan.close()
 
-    async def _live(self) -> None:
-        self._lose(await self._connection.wait_closed())
+
+_QUESTIONS = frozenset({"qom-list", "qom-get", "qom-list-properties", "device-list-properties"})
+
+
+def _only_asks(command: str, arguments: Mapping[str, object]) -> bool:
+    if command == "human-monitor-command":
+        return str(arguments.get("command-line")).split()[:1] == ["info"]
+    return command.startswith(("query-", "x-query-")) or command in _QUESTIONS
 
 
 @asynccontextmanager

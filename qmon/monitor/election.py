@@ -1,0 +1,165 @@
+"""Becoming one of a monitor's qmons: its holder if nobody is, else a client of the holder's relay.
+
+Owns the order of attempts, so that QEMU never sees two clients at once and no connection is left hanging in
+front of a busy monitor. Must never keep anything: it returns what was won.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qmon.errors import CannotAttach
+from qmon.monitor import processes, relay
+from qmon.monitor.connection import Connection, RawMessage
+from qmon.monitor.dial import dial
+from qmon.monitor.sharing import Lock, NotPrivate, Place
+
+if TYPE_CHECKING:
+    from qmon.monitor.address import Address
+
+OnEvent = Callable[[RawMessage], None]
+
+# How long a monitor may look busy before it is called so: its last client may just be leaving.
+PATIENCE_S = 0.5
+_PAUSE_S = 0.01
+SECOND_MONITOR = (
+    "Give the VM a second monitor when it is started: -qmp unix:/tmp/second.sock,server=on,wait=off "
+    "(then: qmon --vm /tmp/second.sock …)."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A way to the monitor: the monitor itself, with the lock if it is to be shared, or another qmon's relay.
+
+    `about` is what the relay says of itself: `pid`, `vm_pid`, `descriptors`; None for the monitor itself.
+    """
+
+    connection: Connection
+    lock: Lock | None
+    about: dict[str, Any] | None
+
+    @property
+    def vm_pid(self) -> int | None:
+        """The QEMU process, where the transport or the relay tells."""
+        pid = self.about.get("vm_pid") if self.about is not None else self.connection.peer_pid
+        return pid if isinstance(pid, int) else None
+
+    @property
+    def carries_descriptors(self) -> bool:
+        """Whether a descriptor can go this way all the way to QEMU."""
+        return self.connection.is_unix if self.about is None else self.about.get("descriptors") is True
+
+
+async def join(
+    address: Address, *, timeout_s: float, share: bool, on_event: OnEvent, patience_s: float = PATIENCE_S
+) -> Joined:
+    """Return a way to the monitor at `address`; `CannotAttach` says who or what is in the way."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    place = _place(address) if share else None
+    if place is None:
+        return Joined(await _attach(address, deadline, patience_s, on_event), None, None)
+    while True:
+        if lock := place.try_lock():
+            try:
+                return Joined(await _attach(address, deadline, patience_s, on_event), lock, None)
+            except BaseException:
+                lock.release()
+                raise
+        if joined := await _join_relay(address, place, deadline, on_event):
+            return joined
+        if loop.time() >= deadline:
+            raise CannotAttach(
+                f"cannot attach to {address}: another qmon has held it for {timeout_s:g} s without sharing it"
+                + _by(place.locked_by())
+            )
+        await asyncio.sleep(_PAUSE_S)
+
+
+def _place(address: Address) -> Place | None:
+    try:
+        return Place.of(address)
+    except NotPrivate:
+        return None  # A monitor that cannot be shared can still be used.
+
+
+async def _attach(address: Address, deadline: float, patience_s: float, on_event: OnEvent) -> Connection:
+    """Connect to the monitor itself, once nobody else is connected to it."""
+    loop = asyncio.get_running_loop()
+    patience_end = min(loop.time() + patience_s, deadline)
+    while (clients := processes.clients_of(address)) and (clients.connected or clients.pending):
+        if loop.time() >= patience_end:
+            raise _busy(address, clients)
+        await asyncio.sleep(_PAUSE_S)
+    left_s = max(deadline - loop.time(), 0.1)
+    sock = await dial(address, timeout_s=left_s)
+    try:
+        return await Connection.open(sock, timeout_s=max(deadline - loop.time(), 0.1), on_event=on_event)
+    except CannotAttach as problem:
+        vm = processes.owner((clients.listener,)) if clients else None
+        raise _explained(address, problem, vm) from problem
+
+
+async def _join_relay(address: Address, place: Place, deadline: float, on_event: OnEvent) -> Joined | None:
+    """Join the qmon that holds the monitor; None if it does not listen (yet, or any more)."""
+    loop = asyncio.get_running_loop()
+    sock = place.connect()
+    if sock is None:
+        return None
+    holder = place.locked_by()
+    if (stopped := processes.process(holder) if holder else None) and stopped.stopped:
+        sock.close()
+        raise _stopped(address, stopped)
+    try:
+        connection = await Connection.open(
+            sock, timeout_s=max(deadline - loop.time(), 0.1), on_event=on_event
+        )
+    except CannotAttach as problem:
+        if loop.time() < deadline:
+            return None  # It ended just now: its successor will listen.
+        raise CannotAttach(
+            f"cannot attach to {address}: the qmon that holds it does not answer" + _by(holder)
+        ) from problem
+    about = connection.greeting.get(relay.GREETING_KEY)
+    return Joined(connection, None, about if isinstance(about, dict) else {})
+
+
+def _by(pid: int | None) -> str:
+    found = processes.process(pid) if pid else None
+    return f": {found}" if found else ""
+
+
+def _stopped(address: Address, holder: processes.Process) -> CannotAttach:
+    return CannotAttach(
+        f"cannot attach to {address}: it is held by {holder}",
+        hint=f"Let it go on (kill -CONT {holder.pid}) or end it; its monitor is then shared or taken over.",
+    )
+
+
+def _busy(address: Address, clients: processes.Clients) -> CannotAttach:
+    holder = processes.owner(clients.inodes)
+    if holder:
+        who = f"it has a client already: {holder}"
+    elif any(clients.inodes):
+        who = "it has a client already (of another user, or out of sight)"
+    else:
+        vm = processes.owner((clients.listener,))
+        who = "it has not let its last client go yet" + (f"; the VM is {vm}" if vm else "")
+    return CannotAttach(
+        f"cannot attach to {address}: {who}", hint=f"A monitor serves one client at a time. {SECOND_MONITOR}"
+    )
+
+
+def _explained(address: Address, problem: CannotAttach, vm: processes.Process | None) -> CannotAttach:
+    if vm and vm.stopped:
+        return CannotAttach(
+            f"cannot attach to {address}: the VM does not answer: {vm}", hint=f"kill -CONT {vm.pid}"
+        )
+    hint = problem.hint
+    if hint is None and "no QMP greeting came" in problem.message:
+        hint = f"It may serve another client: a monitor has one at a time. {SECOND_MONITOR}"
+    return CannotAttach(f"cannot attach to {address}: {problem.message}", hint=hint)

@@ -1,0 +1,293 @@
+"""The holder's side of a shared monitor: QMP spoken to other qmons, their commands passed on to QEMU.
+
+Owns the clients, their queues and the order of a hand-over. Must never let a client, slow, stopped or malicious,
+delay the holder, QEMU or another client: each has its own task and bounded queues, and its commands are carried
+out one after another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import struct
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from qmon.errors import Interrupted, UsageError
+from qmon.monitor.connection import DESCRIPTOR_COMMANDS, Connection, RawMessage
+
+# What the relay says beyond QMP: a greeting's extra member, events of its own, an error class.
+GREETING_KEY = "qmon"
+LOST_EVENT, DROPPED_EVENT = "QMON_MONITOR_LOST", "QMON_EVENTS_DROPPED"
+HANDOVER_CLASS = "QmonHandover"
+
+LINE_LIMIT_BYTES = 4 << 20
+EVENTS_LIMIT_BYTES = 1 << 20
+CLIENT_LIMIT = 32
+STALL_S = 30.0
+DRAIN_S = 0.5
+RELEASE_S = 2.0
+_READ_BYTES = 64 << 10
+_DESCRIPTOR_LIMIT = 8
+
+
+def encode(message: Mapping[str, object]) -> bytes:
+    """Return a message as QMP sends it."""
+    return json.dumps(message, separators=(",", ":")).encode() + b"\r\n"
+
+
+def _error(qmp_class: str, reason: str) -> RawMessage:
+    return {"error": {"class": qmp_class, "desc": reason}}
+
+
+def refused_for_handover(reply: RawMessage) -> bool:
+    """Tell whether a relay's reply says that the command was not sent, for its holder is ending."""
+    error = reply.get("error")
+    return isinstance(error, dict) and error.get("class") == HANDOVER_CLASS
+
+
+class _Client:
+    """One qmon at the other end; `run` serves it until it leaves, stalls or the relay ends."""
+
+    def __init__(self, sock: socket.socket, connection: Connection, greeting: bytes) -> None:
+        self._sock = sock
+        self._connection = connection
+        self._loop = asyncio.get_running_loop()
+        self._received = bytearray()
+        self._descriptors: deque[int] = deque()
+        self._out: deque[bytes] = deque([greeting])
+        self._out_bytes = len(greeting)
+        self._more_out = asyncio.Event()
+        self._more_out.set()
+        self._all_sent = asyncio.Event()
+        self._dropped = 0
+        self._negotiated = False
+        self._leaving = False
+        self.settled = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<relay client {self._sock.fileno()} out={self._out_bytes} dropped={self._dropped}>"
+
+    async def run(self, released: asyncio.Event) -> None:
+        """Serve the client; at a hand-over its socket is closed only when the lock is free."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                writing = tasks.create_task(self._write(), name="relay: write")
+                await self._attend(released)
+                writing.cancel()
+        finally:
+            self.settled.set()
+            self._sock.close()
+            self._forget_descriptors()
+
+    async def _attend(self, released: asyncio.Event) -> None:
+        try:
+            await self._serve()
+            async with asyncio.timeout(DRAIN_S):
+                await self._all_sent.wait()
+        except Interrupted:
+            self._leaving = True  # The monitor is gone; a word about it may follow.
+        except OSError:
+            return  # The client is gone, or does not read: its own loss.
+        self.settled.set()
+        if self._leaving:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RELEASE_S):
+                    await released.wait()
+                    await self._all_sent.wait()
+
+    def leave(self) -> None:
+        """Take no further command: what is still unread is refused as not sent."""
+        self._leaving = True
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RD)
+
+    def tell(self, event: bytes) -> None:
+        """Queue an event, or drop and count it if the client does not keep up."""
+        if not self._negotiated:
+            return
+        if self._out_bytes + len(event) > EVENTS_LIMIT_BYTES:
+            self._dropped += 1
+            return
+        if self._dropped:
+            self._put(encode({"event": DROPPED_EVENT, "data": {"count": self._dropped}}))
+            self._dropped = 0
+        self._put(event)
+
+    # Reading: line after line, each answered before the next is taken
+
+    async def _serve(self) -> None:
+        while True:
+            while (end := self._received.find(b"\n")) >= 0:
+                line = bytes(self._received[:end])
+                del self._received[: end + 1]
+                if line.strip():
+                    await self._answer(line)
+            if len(self._received) > LINE_LIMIT_BYTES:
+                return
+            data = await self._read()
+            if not data:
+                return
+            self._received += data
+
+    async def _read(self) -> bytes:
+        while True:
+            try:
+                data, rights, _, _ = self._sock.recvmsg(
+                    _READ_BYTES, socket.CMSG_SPACE(4 * _DESCRIPTOR_LIMIT), socket.MSG_CMSG_CLOEXEC
+                )
+            except BlockingIOError:
+                await self._readable()
+                continue
+            self._keep_descriptors(rights)
+            return data
+
+    async def _readable(self) -> None:
+        ready = asyncio.Event()
+        self._loop.add_reader(self._sock, ready.set)
+        try:
+            await ready.wait()
+        finally:
+            self._loop.remove_reader(self._sock)
+
+    def _keep_descriptors(self, rights: list[tuple[int, int, bytes]]) -> None:
+        for level, kind, data in rights:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                self._forget_descriptors()
+                self._descriptors.extend(struct.unpack(f"={len(data) // 4}i", data[: len(data) // 4 * 4]))
+
+    def _forget_descriptors(self) -> None:
+        while self._descriptors:
+            os.close(self._descriptors.popleft())
+
+    async def _answer(self, line: bytes) -> None:
+        number: Any = None
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError):
+            reply = _error("GenericError", "Invalid JSON syntax")
+        else:
+            number = message.get("id") if isinstance(message, dict) else None
+            reply = await self._reply(message)
+        reply.pop("id", None)
+        self._put(encode(reply if number is None else {**reply, "id": number}))
+        async with asyncio.timeout(STALL_S):
+            await self._all_sent.wait()
+
+    async def _reply(self, message: Any) -> RawMessage:
+        command = message.get("execute") if isinstance(message, dict) else None
+        arguments = message.get("arguments", {}) if isinstance(message, dict) else None
+        if not isinstance(command, str) or not isinstance(arguments, dict):
+            return _error("GenericError", "QMP input lacks a valid member 'execute'")
+        if not self._negotiated:
+            self._negotiated = command == "qmp_capabilities"
+            wrong = _error("CommandNotFound", "Expecting capabilities negotiation with 'qmp_capabilities'")
+            return {"return": {}} if self._negotiated else wrong
+        if self._leaving:
+            return _error(HANDOVER_CLASS, "the qmon that holds the monitor is ending; nothing was sent")
+        fd = self._descriptors.popleft() if command in DESCRIPTOR_COMMANDS and self._descriptors else None
+        try:
+            return await self._connection.call(command, arguments, timeout_s=None, fd=fd)
+        except UsageError as problem:
+            return _error("GenericError", problem.message)
+        finally:
+            if fd is not None:
+                os.close(fd)
+
+    # Writing
+
+    def _put(self, data: bytes) -> None:
+        self._out.append(data)
+        self._out_bytes += len(data)
+        self._all_sent.clear()
+        self._more_out.set()
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                while self._out:
+                    data = self._out.popleft()
+                    await self._loop.sock_sendall(self._sock, data)
+                    self._out_bytes -= len(data)
+                self._all_sent.set()
+                self._more_out.clear()
+                await self._more_out.wait()
+        except OSError:
+            # The reader is told by the end of its file.
+            with suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RD)
+
+
+class Relay:
+    """All clients of one held monitor; `serve` takes them in until it is cancelled."""
+
+    def __init__(self, connection: Connection, listener: socket.socket) -> None:
+        self._connection = connection
+        self._listener = listener
+        self._clients: dict[_Client, asyncio.Task[None]] = {}
+        self._released = asyncio.Event()
+        about = {"pid": os.getpid(), "vm_pid": connection.peer_pid, "descriptors": connection.is_unix}
+        version = connection.greeting.get("QMP", {}).get("version", {})
+        self._greeting = encode({"QMP": {"version": version, "capabilities": []}, GREETING_KEY: about})
+
+    def __repr__(self) -> str:
+        return f"<Relay clients={len(self._clients)}>"
+
+    async def serve(self) -> None:
+        """Accept clients of this user, at most `CLIENT_LIMIT` at once."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                try:
+                    sock, _ = await loop.sock_accept(self._listener)
+                except OSError:
+                    await asyncio.sleep(0.1)  # Out of descriptors, for one; those who are in stay served.
+                    continue
+                if len(self._clients) >= CLIENT_LIMIT or not _same_user(sock):
+                    sock.close()
+                    continue
+                client = _Client(sock, self._connection, self._greeting)
+                self._clients[client] = tasks.create_task(self._serve(client), name="relay: client")
+
+    async def _serve(self, client: _Client) -> None:
+        try:
+            await client.run(self._released)
+        finally:
+            self._clients.pop(client, None)
+
+    def tell(self, event: Mapping[str, object]) -> None:
+        """Pass an event on to every client; never blocks."""
+        if self._clients:
+            data = encode(event)
+            for client in tuple(self._clients):
+                client.tell(data)
+
+    def tell_lost(self, reason: str) -> None:
+        """Tell every client that the monitor is gone, and not only its holder."""
+        self.tell({"event": LOST_EVENT, "data": {"reason": reason}})
+
+    async def drain(self) -> None:
+        """Take no further clients or commands, and give those under way a moment to be answered."""
+        self._listener.close()
+        clients = tuple(self._clients)
+        for client in clients:
+            client.leave()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                for client in clients:
+                    await client.settled.wait()
+
+    async def hang_up(self) -> None:
+        """Let the clients go, now that another qmon can take the monitor."""
+        self._released.set()
+        if self._clients:
+            await asyncio.wait(tuple(self._clients.values()), timeout=DRAIN_S)
+
+
+def _same_user(sock: socket.socket) -> bool:
+    _, uid, _ = struct.unpack("=iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return bool(uid == os.geteuid())
