@@ -14,8 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from qmon.demo import accelerator, install
+from qmon.demo import accelerator, program
 from qmon.demo.servers import Servers, prose
+from qmon.distribution import Program, how_to_install
 from qmon.errors import QmonError
 from qmon.launch.process import OwnedQemu
 
@@ -51,13 +52,13 @@ class DemoVm:
         return f"<DemoVm {self.accel} {self.process!r}>"
 
     def __enter__(self) -> Self:
-        program = self._qemu or [install.find_qemu()]
+        qemu = self._qemu or [program.find_qemu()]
         with ExitStack() as stack:
             owned = stack.enter_context(self.process)
             servers = stack.enter_context(Servers(owned.directory / "web.sock"))
-            self.accel = self._chosen(program)
+            self.accel = self._chosen(qemu)
             tftp = _tftp(owned.directory, servers)
-            command = [*program, *arguments(owned.directory, tftp, self.accel, paused=self._paused)]
+            command = [*qemu, *arguments(owned.directory, tftp, self.accel, paused=self._paused)]
             owned.start(command, quiet=True, env=self._env)
             self._wait_for_monitor()
             self._stack = stack.pop_all()
@@ -68,10 +69,10 @@ class DemoVm:
     ) -> None:
         self._stack.close()
 
-    def _chosen(self, program: Sequence[str]) -> str:
+    def _chosen(self, qemu: Sequence[str]) -> str:
         if self._accel != "auto":
             return self._accel
-        return "kvm" if accelerator.kvm_works(program) else "tcg"
+        return "kvm" if accelerator.kvm_works(qemu) else "tcg"
 
     def _wait_for_monitor(self) -> None:
         deadline = time.monotonic() + START_S
@@ -120,5 +121,5 @@ def _tftp(directory: Path, servers: Servers) -> Path:
 def _did_not_start(status: int, last_words: str) -> QmonError:
     if "romfile" in last_words or ".rom" in last_words:
         why = f"QEMU's iPXE boot ROM is not installed ({last_words})"
-        return QmonError(why, hint=install.how_to_install())
+        return QmonError(why, hint=how_to_install(Program.QEMU))
     return QmonError(f"QEMU ended with status {status} before the demo began", hint=last_words or None)

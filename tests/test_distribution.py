@@ -2,8 +2,7 @@
 
 import pytest
 
-from qmon.demo.install import find_qemu, how_to_install
-from qmon.errors import QmonError
+from qmon.distribution import Program, how_to_install
 
 
 @pytest.mark.parametrize(
@@ -20,28 +19,25 @@ from qmon.errors import QmonError
     ],
 )
 def test_the_distributions_command(os_release: str, command: str) -> None:
-    assert f"with: sudo {command}" in how_to_install(os_release, root=False)
-    assert f"with: {command}" in how_to_install(os_release, root=True)
+    assert f"with: sudo {command}" in how_to_install(Program.QEMU, os_release, root=False)
+    assert f"with: {command}" in how_to_install(Program.QEMU, os_release, root=True)
 
 
 def test_nixos_has_its_own_way() -> None:
-    assert "nix-shell -p qemu" in how_to_install("ID=nixos\n")
+    assert "nix-shell -p qemu" in how_to_install(Program.QEMU, "ID=nixos\n")
 
 
 @pytest.mark.parametrize("os_release", ["", "ID=", "nonsense", "ID=plan9\n\0\xff"])
 def test_an_unknown_system_is_told_what_is_needed(os_release: str) -> None:
-    assert "iPXE" in how_to_install(os_release)
+    assert "iPXE" in how_to_install(Program.QEMU, os_release)
 
 
-def test_no_qemu_is_an_error_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nonexistent")
-    with pytest.raises(QmonError, match="not installed") as caught:
-        find_qemu()
-    assert caught.value.exit_code == 1
-    assert caught.value.hint
-    assert "nstall" in caught.value.hint
+@pytest.mark.parametrize("program", Program)
+def test_every_known_distribution_has_every_program(program: Program) -> None:
+    for known in ("debian", "ubuntu", "fedora", "arch", "suse", "opensuse", "alpine", "gentoo"):
+        assert "Install it with: " in how_to_install(program, f"ID={known}", root=True)
+    assert "nix-shell" in how_to_install(program, "ID=nixos")
 
 
-def test_a_named_qemu_is_looked_for_alone() -> None:
-    with pytest.raises(QmonError, match="/nonexistent/qemu"):
-        find_qemu("/nonexistent/qemu")
+def test_this_machine_is_asked_when_nothing_is_told() -> None:
+    assert how_to_install(Program.TSHARK)
