@@ -11,17 +11,13 @@ from dataclasses import dataclass, replace
 from enum import IntEnum, IntFlag
 
 import numpy as np
-from numpy.typing import NDArray
+
+from qmon.packets.copying import I64, U8, U16, U32, Mask, copy_pieces
 
 ETHERNET = 1
 DEFAULT_SNAPLEN = 262_144
 
 Bytes = bytes | bytearray | memoryview
-U8 = NDArray[np.uint8]
-U16 = NDArray[np.uint16]
-U32 = NDArray[np.uint32]
-I64 = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 
 
 class Direction(IntEnum):
@@ -79,6 +75,13 @@ class Note:
     text: str
     kind: str = "comment"
     interface: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names that a capture holds for addresses: (address as text, name) pairs."""
+
+    pairs: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,21 +213,11 @@ class FrameBatch:
 
         For a batch whose `data` will be reused by its source, or of which only a few frames were selected.
         """
-        offset, data = gather(self.data, self.offset, self.captured)
+        ends = np.cumsum(self.captured, dtype=np.int64)
+        data = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)
+        offset = ends - self.captured
+        copy_pieces(self.data, self.offset, data, offset, self.captured)
         return replace(self, data=data, offset=offset)
-
-
-def gather(data: U8, offset: I64, size: U32 | I64) -> tuple[I64, U8]:
-    """Copy the pieces `data[offset[i] : offset[i] + size[i]]` one after the other; return (offsets, bytes).
-
-    No loop over pieces: every byte of the result learns from a running sum where it comes from.
-    """
-    ends = np.cumsum(size, dtype=np.int64)
-    starts = ends - size
-    total = int(ends[-1]) if len(ends) else 0
-    source = np.repeat(offset - starts, size)
-    source += np.arange(total, dtype=np.int64)
-    return starts, data[source]
 
 
 def _join_offload(batches: Sequence[FrameBatch]) -> U8 | None:

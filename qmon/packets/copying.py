@@ -1,0 +1,72 @@
+"""Copying many pieces of different sizes from one buffer to another without a loop over pieces.
+
+NumPy copies items of one size fast. A piece of 1514 bytes is therefore copied as items of 256 bytes: as many as
+begin in steps of 256, and a last one that ends where the piece ends and so overlaps the one before it. Smaller pieces
+use smaller items, the few under 16 bytes go byte by byte. This costs about 100 ns a frame.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+U8 = NDArray[np.uint8]
+U16 = NDArray[np.uint16]
+U32 = NDArray[np.uint32]
+U64 = NDArray[np.uint64]
+I64 = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+# Pieces of at least so many bytes are copied as items of that size.
+ITEMS = (256, 64, 16)
+
+
+def copy_pieces(source: U8, start: I64, target: U8, to: I64, size: U32 | I64) -> None:
+    """Copy `source[start[i] : start[i] + size[i]]` to `target[to[i] : …]`; the places in `target` must not overlap."""
+    size = size.astype(np.int64, copy=False)
+    if len(size) == 1:
+        first, there, count = int(start[0]), int(to[0]), int(size[0])
+        target[there : there + count] = source[first : first + count]
+        return
+    rest = np.arange(len(size))
+    for item in ITEMS:
+        large = size[rest] >= item
+        which = rest[large]
+        if len(which):
+            _copy_items(source, start[which], target, to[which], size[which], item)
+        rest = rest[~large]
+    if len(rest):
+        within, owner = _steps(size[rest])
+        target[to[rest][owner] + within] = source[start[rest][owner] + within]
+
+
+def _copy_items(source: U8, start: I64, target: U8, to: I64, size: I64, item: int) -> None:
+    step, owner = _steps(-(-size // item))
+    within = np.minimum(step * item, (size - item)[owner])
+    _items(target, item)[to[owner] + within] = _items(source, item)[start[owner] + within]
+
+
+def _steps(count: I64) -> tuple[I64, I64]:
+    """For counts (2, 3): the steps (0, 1, 0, 1, 2) and their owners (0, 0, 1, 1, 1)."""
+    owner = np.repeat(np.arange(len(count)), count)
+    first = np.cumsum(count) - count
+    return np.arange(len(owner)) - first[owner], owner
+
+
+def items_at(data: U8, size: int, start: I64) -> U8:
+    """Return the `size` bytes from each place of `start` on, one after the other; all must lie within `data`."""
+    return _items(data, size)[start].view(np.uint8)
+
+
+def put_items(data: U8, size: int, start: I64, rows: NDArray[Any]) -> None:
+    """Write rows of `size` bytes each to the places of `start`."""
+    if len(start):
+        flat = np.ascontiguousarray(rows).reshape(-1).view(np.dtype((np.void, size)))
+        _items(data, size)[start] = flat
+
+
+def _items(data: U8, size: int) -> NDArray[np.void]:
+    """Return a view of `data` as overlapping items, one beginning at every byte."""
+    return np.ndarray((len(data) - size + 1,), np.dtype((np.void, size)), data, strides=(1,))
