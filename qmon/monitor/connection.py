@@ -78,6 +78,11 @@ class _Client(QMPClient):
         except (ValueError, RecursionError) as problem:
             raise ProtocolError(f"not a JSON message: {problem}") from problem
 
+    def _do_send(self, msg: Message) -> None:
+        # QEMU would do without the line end; the relay reads lines.
+        assert self._writer is not None
+        self._writer.write(bytes(msg) + b"\n")
+
     def _cb_inbound(self, msg: Message) -> Message:
         # Not to the log: it would format every message, however large.
         if not self.greeted:
@@ -241,7 +246,7 @@ class Connection:
     async def _disconnect(self) -> str:
         try:
             await self._client.disconnect()
-        except EOFError:
+        except (EOFError, ConnectionResetError, BrokenPipeError):
             return "the connection was closed by the other side"
         except OSError as problem:
             return problem.strerror or str(problem)

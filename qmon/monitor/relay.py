@@ -30,7 +30,6 @@ EVENTS_LIMIT_BYTES = 1 << 20
 CLIENT_LIMIT = 32
 STALL_S = 30.0
 DRAIN_S = 0.5
-RELEASE_S = 2.0
 _READ_BYTES = 64 << 10
 _DESCRIPTOR_LIMIT = 8
 
@@ -63,48 +62,44 @@ class _Client:
         self._out_bytes = len(greeting)
         self._more_out = asyncio.Event()
         self._more_out.set()
-        self._all_sent = asyncio.Event()
+        self.all_sent = asyncio.Event()
         self._dropped = 0
         self._negotiated = False
         self._leaving = False
+        self._idle = False
         self.settled = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"<relay client {self._sock.fileno()} out={self._out_bytes} dropped={self._dropped}>"
 
-    async def run(self, released: asyncio.Event) -> None:
-        """Serve the client; at a hand-over its socket is closed only when the lock is free."""
+    async def run(self) -> None:
+        """Serve the client until it leaves or stalls; at a hand-over this is cancelled when the lock is free."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 writing = tasks.create_task(self._write(), name="relay: write")
-                await self._attend(released)
+                await self._attend()
                 writing.cancel()
         finally:
             self.settled.set()
             self._sock.close()
             self._forget_descriptors()
 
-    async def _attend(self, released: asyncio.Event) -> None:
+    async def _attend(self) -> None:
         try:
             await self._serve()
             async with asyncio.timeout(DRAIN_S):
-                await self._all_sent.wait()
+                await self.all_sent.wait()
         except Interrupted:
-            self._leaving = True  # The monitor is gone; a word about it may follow.
+            self.settled.set()
+            await self._loop.create_future()  # The relay ends now, with a last word to this client.
         except OSError:
             return  # The client is gone, or does not read: its own loss.
-        self.settled.set()
-        if self._leaving:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(RELEASE_S):
-                    await released.wait()
-                    await self._all_sent.wait()
 
     def leave(self) -> None:
-        """Take no further command: what is still unread is refused as not sent."""
+        """Finish the command under way and refuse the following as not sent; `settled` says when."""
         self._leaving = True
-        with suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RD)
+        if self._idle:
+            self.settled.set()
 
     def tell(self, event: bytes) -> None:
         """Queue an event, or drop and count it if the client does not keep up."""
@@ -148,10 +143,14 @@ class _Client:
 
     async def _readable(self) -> None:
         ready = asyncio.Event()
+        self._idle = True
+        if self._leaving:
+            self.settled.set()
         self._loop.add_reader(self._sock, ready.set)
         try:
             await ready.wait()
         finally:
+            self._idle = False
             self._loop.remove_reader(self._sock)
 
     def _keep_descriptors(self, rights: list[tuple[int, int, bytes]]) -> None:
@@ -176,7 +175,7 @@ class _Client:
         reply.pop("id", None)
         self._put(encode(reply if number is None else {**reply, "id": number}))
         async with asyncio.timeout(STALL_S):
-            await self._all_sent.wait()
+            await self.all_sent.wait()
 
     async def _reply(self, message: Any) -> RawMessage:
         command = message.get("execute") if isinstance(message, dict) else None
@@ -203,7 +202,7 @@ class _Client:
     def _put(self, data: bytes) -> None:
         self._out.append(data)
         self._out_bytes += len(data)
-        self._all_sent.clear()
+        self.all_sent.clear()
         self._more_out.set()
 
     async def _write(self) -> None:
@@ -213,7 +212,7 @@ class _Client:
                     data = self._out.popleft()
                     await self._loop.sock_sendall(self._sock, data)
                     self._out_bytes -= len(data)
-                self._all_sent.set()
+                self.all_sent.set()
                 self._more_out.clear()
                 await self._more_out.wait()
         except OSError:
@@ -229,7 +228,6 @@ class Relay:
         self._connection = connection
         self._listener = listener
         self._clients: dict[_Client, asyncio.Task[None]] = {}
-        self._released = asyncio.Event()
         about = {"pid": os.getpid(), "vm_pid": connection.peer_pid, "descriptors": connection.is_unix}
         version = connection.greeting.get("QMP", {}).get("version", {})
         self._greeting = encode({"QMP": {"version": version, "capabilities": []}, GREETING_KEY: about})
@@ -255,7 +253,7 @@ class Relay:
 
     async def _serve(self, client: _Client) -> None:
         try:
-            await client.run(self._released)
+            await client.run()
         finally:
             self._clients.pop(client, None)
 
@@ -283,9 +281,12 @@ class Relay:
 
     async def hang_up(self) -> None:
         """Let the clients go, now that another qmon can take the monitor."""
-        self._released.set()
-        if self._clients:
-            await asyncio.wait(tuple(self._clients.values()), timeout=DRAIN_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                for client in tuple(self._clients):
+                    await client.all_sent.wait()
+        for task in self._clients.values():
+            task.cancel()
 
 
 def _same_user(sock: socket.socket) -> bool:

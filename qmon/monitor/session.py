@@ -329,6 +329,7 @@ class Session:
                 lost = await joined.connection.wait_closed()
                 relay.tell_lost(lost)
             finally:
+                self._use(None)
                 # In this order: the next holder finds the lock free and the monitor without a client.
                 await relay.drain()
                 await joined.connection.close()
