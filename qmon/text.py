@@ -7,6 +7,7 @@ reading direction or cannot be encoded; must never interpret markup.
 from __future__ import annotations
 
 import re
+import time
 import unicodedata
 
 # C0, DEL, C1; the bidirectional controls of UAX #9; line and paragraph separators; zero-width characters
@@ -69,3 +70,12 @@ def cut(text: str, cells: int) -> str:
             break
         kept.append(character)
     return "".join(kept) + "…"
+
+
+def clock(time_ns: int) -> str:
+    """Return the local time of day of a moment (ns since 1970, UTC) as tcpdump prints it: HH:MM:SS.ffffff."""
+    try:
+        local = time.localtime(time_ns // 10**9)
+    except (OverflowError, OSError, ValueError):
+        return f"{time_ns / 1e9:.6f}"
+    return f"{local.tm_hour:02}:{local.tm_min:02}:{local.tm_sec:02}.{time_ns % 10**9 // 1000:06}"

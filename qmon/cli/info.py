@@ -1,0 +1,193 @@
+"""`qmon info network` and `qmon info usernet`: HMP's views as tables."""
+
+from __future__ import annotations
+
+import click
+
+from qmon.cli import output as out
+from qmon.cli.context import Context
+from qmon.monitor.hmp import Connection, Endpoint, UsernetStack
+from qmon.network import inspect
+from qmon.network.model import Network
+
+
+@click.group()
+def info() -> None:
+    """Show the VM's networks, or the connections of its user-mode stacks."""
+
+
+def _raw_option(command: click.decorators.FC) -> click.decorators.FC:
+    return click.option("--raw", is_flag=True, help="The text as QEMU prints it.")(command)
+
+
+@info.command(epilog="Example: qmon info network -o json | jq '.nics[].mac'")
+@_raw_option
+@out.output_option
+@click.pass_obj
+def network(context: Context, output: str, raw: bool) -> None:
+    """Show NICs, netdevs, hubs and filters, and what is plugged into what."""
+    out.run(_network(context, output, raw))
+
+
+async def _network(context: Context, output: str, raw: bool) -> None:
+    async with context.attach() as session:
+        if raw:
+            out.data(await inspect.network_text(session))
+            return
+        found = await inspect.inspect(session)
+    if output == "json":
+        out.document(network_record(found))
+    else:
+        _print_network(found)
+    for line in found.not_understood:
+        out.talk(f"not understood: {line}")
+
+
+def network_record(network: Network) -> dict[str, object]:
+    """Return the document of `info network`."""
+    return {
+        "netdevs": [
+            {
+                "id": netdev.id,
+                "type": netdev.type,
+                "info": netdev.info,
+                "nic": netdev.nic,
+                "hub": netdev.hub,
+                "queues": netdev.queues,
+                "ghost": netdev.ghost,
+                "filters": [
+                    {"id": one.id, "type": one.type, "properties": dict(one.properties)}
+                    for one in netdev.filters
+                ],
+            }
+            for netdev in network.netdevs
+        ],
+        "nics": [
+            {
+                "id": nic.id,
+                "model": nic.model,
+                "mac": nic.mac,
+                "netdev": nic.netdev,
+                "hub": nic.hub,
+                "path": nic.path,
+                "queues": nic.queues,
+            }
+            for nic in network.nics
+        ],
+        "hubs": [
+            {"id": hub.id, "ports": [{"id": port.id, "peer": port.peer} for port in hub.ports]}
+            for hub in network.hubs
+        ],
+        "not_understood": list(network.not_understood),
+    }
+
+
+def _print_network(network: Network) -> None:
+    rows: list[tuple[object, ...]] = []
+    shown: set[int] = set()
+    for nic in network.nics:
+        index = next(
+            (i for i, one in enumerate(network.netdevs) if one.nic == nic.id and i not in shown), None
+        )
+        row: tuple[object, ...] = (None, None, None)
+        if index is not None:
+            shown.add(index)
+            netdev = network.netdevs[index]
+            row = (_name(netdev.id, netdev.ghost), netdev.type, netdev.info or None)
+        rows.append(
+            (nic.id, nic.model, nic.mac, *(row if nic.hub is None else (f"hub {nic.hub}", None, None)))
+        )
+    for index, netdev in enumerate(network.netdevs):
+        if index not in shown:
+            place = None if netdev.hub is None else f"hub {netdev.hub}"
+            rows.append((place, None, None, _name(netdev.id, netdev.ghost), netdev.type, netdev.info or None))
+    if not rows:
+        out.talk("This VM has neither a NIC nor a netdev.")
+        return
+    out.table(("NIC", "MODEL", "MAC", "NETDEV", "TYPE", "INFO"), rows)
+    filters = [one for netdev in network.netdevs for one in netdev.filters]
+    if filters:
+        out.data("", harmless=True)
+        out.table(
+            ("FILTER", "TYPE", "NETDEV", "PROPERTIES"),
+            [
+                (f.id, f.type, f.netdev, ",".join(f"{name}={value}" for name, value in f.properties))
+                for f in filters
+            ],
+        )
+
+
+def _name(id_: str, ghost: bool) -> str:
+    return f"{id_} (deleted)" if ghost else id_
+
+
+@info.command(
+    epilog="States are QEMU's own. HOST_FORWARD is a forward that waits; a TCP forward whose guest does not answer "
+    "shows SYN_SENT; UDP and ICMP show the seconds until they are forgotten. FD is a descriptor of the QEMU process."
+)
+@_raw_option
+@out.output_option
+@click.pass_obj
+def usernet(context: Context, output: str, raw: bool) -> None:
+    """Show the connections and forwards of the user-mode stacks."""
+    out.run(_usernet(context, output, raw))
+
+
+async def _usernet(context: Context, output: str, raw: bool) -> None:
+    async with context.attach() as session:
+        if raw:
+            out.data(await inspect.usernet_text(session))
+            return
+        stacks = await inspect.usernet(session)
+    if output == "json":
+        out.document({"stacks": [stack_record(stack) for stack in stacks]})
+    else:
+        _print_usernet(stacks)
+    for stack in stacks:
+        for line in stack.not_understood:
+            out.talk(f"not understood: {line}")
+
+
+def stack_record(stack: UsernetStack) -> dict[str, object]:
+    """Return one entry of the document of `info usernet`."""
+    return {
+        "netdev": stack.netdev,
+        "hub": stack.hub,
+        "connections": [
+            {
+                "protocol": one.protocol,
+                "state": one.state,
+                "expires_s": one.expires_s,
+                "fd": one.fd,
+                "source": _end_record(one.source),
+                "destination": _end_record(one.destination),
+                "recv_queue": one.recv_queue,
+                "send_queue": one.send_queue,
+            }
+            for one in stack.connections
+        ],
+        "not_understood": list(stack.not_understood),
+    }
+
+
+def _end_record(end: Endpoint) -> dict[str, object]:
+    return {"address": end.address, "port": end.port}
+
+
+def _print_usernet(stacks: tuple[UsernetStack, ...]) -> None:
+    if not stacks:
+        out.talk("This VM has no user-mode network.")
+        return
+    out.table(
+        ("NETDEV", "PROTOCOL", "STATE", "FD", "SOURCE", "DESTINATION", "RECVQ", "SENDQ"),
+        [(stack.netdev, *_cells(one)) for stack in stacks for one in stack.connections],
+    )
+
+
+def _cells(one: Connection) -> tuple[object, ...]:
+    ends = (_end(one.source), _end(one.destination))
+    return (one.protocol, one.state, one.fd, *ends, one.recv_queue, one.send_queue)
+
+
+def _end(end: Endpoint) -> str:
+    return end.address if end.port is None else f"{end.address}:{end.port}"

@@ -1,0 +1,108 @@
+"""`qmon hmp`, `qmon qmp` and `qmon events`: the monitor itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import click
+
+from qmon.cli import output as out
+from qmon.cli.context import Context
+from qmon.errors import ExitCode, Interrupted, UsageError
+from qmon.monitor.hmp import is_failure
+from qmon.text import clock
+
+
+@click.command(
+    context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]},
+    epilog="Examples: qmon hmp info block; qmon hmp 'hostfwd_add u1 tcp:127.0.0.1:2222-:22'. The human monitor has "
+    "no sign for failure: replies known as failures go to stderr, with exit status 1.",
+)
+@click.argument("words", metavar="LINE", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.pass_obj
+def hmp(context: Context, words: tuple[str, ...]) -> None:
+    """Send one line to the human monitor and print what it answers."""
+    raise SystemExit(out.run(_hmp(context, " ".join(words))))
+
+
+async def _hmp(context: Context, line: str) -> int:
+    if "\n" in line or "\0" in line:
+        raise UsageError("the human monitor takes one line at a time")
+    async with context.attach() as session:
+        reply = await session.hmp(line)
+    if is_failure(reply):
+        out.talk(reply)
+        return ExitCode.FAILED
+    if reply:
+        out.data(reply)
+    return ExitCode.DONE
+
+
+@click.command(
+    epilog="""Examples: qmon qmp query-status; qmon qmp qom-get '{"path": "/machine", "property": "type"}'; """
+    "qmon qmp set_link name=nic1 up=false"
+)
+@click.argument("command", metavar="CMD")
+@click.argument("arguments", metavar="[ARGS]", nargs=-1)
+@click.pass_obj
+def qmp(context: Context, command: str, arguments: tuple[str, ...]) -> None:
+    """Send one QMP command and print what it returns, as JSON.
+
+    ARGS is one JSON object, or words of the form name=value; a value that is JSON is taken as such, any other
+    is a string.
+    """
+    out.run(_qmp(context, command, _arguments(arguments)))
+
+
+async def _qmp(context: Context, command: str, arguments: dict[str, object]) -> None:
+    async with context.attach() as session:
+        reply = await session.execute(command, arguments)
+    out.data(json.dumps(reply, indent=2), harmless=True)
+
+
+def _arguments(words: tuple[str, ...]) -> dict[str, object]:
+    if len(words) == 1 and words[0].lstrip().startswith("{"):
+        try:
+            content = json.loads(words[0])
+        except ValueError as problem:
+            raise UsageError(f"the arguments are not JSON: {problem}") from problem
+        assert isinstance(content, dict)
+        return content
+    pairs = [word.partition("=") for word in words]
+    for name, equals, _ in pairs:
+        if not equals or not name:
+            raise UsageError(f"'{name}' is neither a JSON object nor name=value")
+    return {name: _value(value) for name, _, value in pairs}
+
+
+def _value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+@click.command(epilog="Ends with Ctrl-C, or with the VM.")
+@out.stream_option
+@click.pass_obj
+def events(context: Context, output: str) -> None:
+    """Print the VM's QMP events as they come."""
+    raise SystemExit(out.run(_events(context, output)))
+
+
+async def _events(context: Context, output: str) -> int:
+    async with context.attach() as session:
+        try:
+            async for event in session.events():
+                if output == "jsonl":
+                    time = f"{event.time_ns // 10**9}.{event.time_ns % 10**9:09}"
+                    out.line({"time": time, "event": event.name, "data": dict(event.data)})
+                else:
+                    details = " ".join(f"{key}={json.dumps(value)}" for key, value in event.data.items())
+                    out.data(f"{clock(event.time_ns)} {event.name} {details}".rstrip())
+                    out.flush()
+        except asyncio.CancelledError:
+            return ExitCode.DONE
+        reason = await session.wait_lost()
+    raise Interrupted(f"the monitor was lost: {reason}")

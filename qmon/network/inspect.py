@@ -1,0 +1,231 @@
+"""A VM's network, asked of its monitor: `info network` and QOM joined into a `Network`.
+
+Owns which questions are asked. Must only ask what leaves the VM as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from qmon.errors import Refused
+from qmon.monitor.hmp import (
+    FilterText,
+    HubText,
+    NetClient,
+    NetworkText,
+    UsernetStack,
+    parse_network,
+    parse_usernet,
+)
+from qmon.monitor.session import Session
+from qmon.network.model import OWN_PREFIX, Filter, Forward, Hub, HubPort, Netdev, Network, Nic
+
+_ANONYMOUS = ("/machine/peripheral-anon", "/machine/unattached")
+# Properties that every QOM object has, or that say nothing of a filter.
+_NOT_A_FILTER_PROPERTY = frozenset({"type", "position", "insert"})
+
+
+async def inspect(session: Session, *, links: Mapping[str, bool] | None = None) -> Network:
+    """Return what is plugged into what now; `links` are the link states that qmon knows of, by NIC."""
+    text = parse_network(await network_text(session))
+    ghosts = await _ghosts(session, text)
+    properties = await _filter_properties(session, text)
+    paths = await _nic_paths(session, text)
+    return build(text, ghosts=ghosts, properties=properties, paths=paths, links=links or {})
+
+
+async def usernet(session: Session) -> tuple[UsernetStack, ...]:
+    """Return the user-mode stacks with their connections and forwards."""
+    return parse_usernet(await usernet_text(session))
+
+
+async def network_text(session: Session) -> str:
+    """Return `info network` as this QEMU prints it."""
+    return await _text(session, "x-query-network", "info network")
+
+
+async def usernet_text(session: Session) -> str:
+    """Return `info usernet` as this QEMU prints it; empty where QEMU was built without user networking."""
+    reply = await _text(session, "x-query-usernet", "info usernet")
+    return "" if reply.startswith("unknown command: ") else reply
+
+
+async def _text(session: Session, command: str, line: str) -> str:
+    # QEMU after 11.1 has QMP commands for both, and may be built without the human monitor.
+    if command in await session.commands():
+        reply = await session.execute(command)
+        return str(reply["human-readable-text"]).replace("\r\n", "\n")
+    return await session.hmp(line)
+
+
+def forwards(stacks: tuple[UsernetStack, ...]) -> tuple[Forward, ...]:
+    """Return the host forwards among the rows of `info usernet`."""
+    return tuple(
+        Forward(
+            stack.netdev,
+            row.protocol.lower(),
+            row.source.address,
+            row.source.port or 0,
+            row.destination.address,
+            row.destination.port or 0,
+        )
+        for stack in stacks
+        for row in stack.connections
+        if row.is_forward
+    )
+
+
+# Joining, pure
+
+
+def build(
+    text: NetworkText,
+    *,
+    ghosts: frozenset[str] = frozenset(),
+    properties: Mapping[str, tuple[tuple[str, str], ...]] | None = None,
+    paths: Mapping[str, str] | None = None,
+    links: Mapping[str, bool] | None = None,
+) -> Network:
+    """Join the text with what QOM said; `ghosts` are ids of netdevs that QEMU no longer has."""
+    properties, paths, links = properties or {}, paths or {}, links or {}
+    netdevs: list[Netdev] = []
+    nics: list[Nic] = []
+
+    def backend(client: NetClient, nic: str | None, hub: int | None) -> None:
+        filters = tuple(_filter(one, client.id, properties) for one in client.filters)
+        netdevs.append(Netdev(client.id, client.type, client.info, nic, hub, filters, client.queues))
+
+    def card(client: NetClient, netdev: str | None, hub: int | None) -> None:
+        path, link = paths.get(client.id), links.get(client.id)
+        nics.append(Nic(client.id, client.model, client.mac, netdev, hub, path, client.queues, link))
+
+    for client, hub in _clients(text):
+        if client.type == "nic":
+            card(client, client.peer.id if client.peer else None, hub)
+            if client.peer is not None:
+                backend(client.peer, client.id, hub)
+        else:
+            backend(client, None, hub)
+    hubs = tuple(_hub(hub) for hub in text.hubs)
+    return Network(_with_ghosts(netdevs, ghosts), tuple(nics), hubs, text.not_understood)
+
+
+def _clients(text: NetworkText) -> Iterator[tuple[NetClient, int | None]]:
+    yield from ((client, None) for client in text.clients)
+    for hub in text.hubs:
+        yield from ((port.client, hub.id) for port in hub.ports if port.client is not None)
+
+
+def _with_ghosts(netdevs: list[Netdev], ghosts: frozenset[str]) -> tuple[Netdev, ...]:
+    # Of two netdevs with one id, only the latest can be alive: QEMU gives an id again when its owner is deleted.
+    last = {netdev.id: index for index, netdev in enumerate(netdevs)}
+    unplugged = {netdev.id for netdev in netdevs if netdev.nic is None and netdev.hub is None}
+    return tuple(
+        replace(netdev, ghost=True)
+        if netdev.id in ghosts
+        or (netdev.nic is not None and (netdev.id in unplugged or last[netdev.id] != index))
+        else netdev
+        for index, netdev in enumerate(netdevs)
+    )
+
+
+def _hub(hub: HubText) -> Hub:
+    return Hub(hub.id, tuple(HubPort(port.id, port.client.id if port.client else None) for port in hub.ports))
+
+
+def _filter(text: FilterText, netdev: str, known: Mapping[str, tuple[tuple[str, str], ...]]) -> Filter:
+    pairs = (part.partition("=") for part in text.properties.split(","))
+    read = tuple((name, value) for name, equals, value in pairs if equals and name != "netdev")
+    return Filter(text.id, text.type, netdev, known.get(text.id, read))
+
+
+# Asking
+
+
+async def _ghosts(session: Session, text: NetworkText) -> frozenset[str]:
+    plugged = {client.peer.id for client in text.clients if client.peer is not None}
+    return frozenset({netdev for netdev in plugged if not await is_backend(session, netdev)})
+
+
+async def is_backend(session: Session, netdev: str) -> bool:
+    """Tell whether QEMU still has a netdev of this id.
+
+    Asked by adding a mirror whose output does not exist: QEMU looks for the netdev first, and always refuses.
+    """
+    probe = {
+        "qom-type": "filter-mirror",
+        "id": "qmon-probe",
+        "netdev": netdev,
+        "outdev": "qmon-no-such-chardev",
+    }
+    try:
+        await session.execute("object-add", probe)
+    except Refused as refused:
+        return "network backend" not in refused.reason
+    # A chardev of that name exists after all; the mirror must go at once.
+    await session.execute("object-del", {"id": "qmon-probe"})
+    return True
+
+
+async def _filter_properties(session: Session, text: NetworkText) -> dict[str, tuple[tuple[str, str], ...]]:
+    found = {}
+    for client, _ in _clients(text):
+        for one in (*client.filters, *(client.peer.filters if client.peer else ())):
+            if not one.id.startswith(OWN_PREFIX) and "/" not in one.id:
+                found[one.id] = await _properties(session, f"/objects/{one.id}")
+    return {id_: pairs for id_, pairs in found.items() if pairs}
+
+
+async def _properties(session: Session, path: str) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    try:
+        for entry in await session.execute("qom-list", {"path": path}):
+            if entry["name"] not in _NOT_A_FILTER_PROPERTY | {"netdev"} and not entry["type"].startswith(
+                "child<"
+            ):
+                value = await session.execute("qom-get", {"path": path, "property": entry["name"]})
+                pairs.append((str(entry["name"]), _as_text(value)))
+    except Refused:
+        return ()  # It went away between two questions; the text's own reading stands.
+    return tuple(pairs)
+
+
+def _as_text(value: Any) -> str:
+    return ("on" if value else "off") if isinstance(value, bool) else str(value)
+
+
+async def _nic_paths(session: Session, text: NetworkText) -> dict[str, str]:
+    nics = {client.id: client for client, _ in _clients(text) if client.type == "nic"}
+    named = await _children(session, "/machine/peripheral")
+    paths = {id_: f"/machine/peripheral/{id_}" for id_ in nics if id_ in named}
+    rest = {
+        (client.model, client.mac): id_ for id_, client in nics.items() if id_ not in paths and client.mac
+    }
+    for place in _ANONYMOUS if rest else ():
+        for name, kind in (await _children(session, place)).items():
+            if kind in {model for model, _ in rest}:
+                mac = await _get(session, f"{place}/{name}", "mac")
+                key: tuple[str | None, str | None] = (kind, mac)
+                id_ = rest.pop(key, None)
+                if id_ is not None:
+                    paths[id_] = f"{place}/{name}"
+    return paths
+
+
+async def _children(session: Session, path: str) -> dict[str, str]:
+    """Return a QOM node's children as name → type."""
+    try:
+        listed = await session.execute("qom-list", {"path": path})
+    except Refused:
+        return {}
+    kinds = {str(entry["name"]): str(entry["type"]) for entry in listed}
+    return {name: kind[6:-1] for name, kind in kinds.items() if kind.startswith("child<")}
+
+
+async def _get(session: Session, path: str, name: str) -> str | None:
+    try:
+        return str(await session.execute("qom-get", {"path": path, "property": name}))
+    except Refused:
+        return None

@@ -1,0 +1,106 @@
+"""What is plugged into what in one VM, as frozen records.
+
+Owns the words: netdev, NIC, hub, filter, forward. Must never ask a VM anything: `inspect.py` fills these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OWN_PREFIX = "qmon-"
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A packet filter on a netdev (net/filter.c); `properties` are QEMU's own names and values, as text."""
+
+    id: str
+    type: str
+    netdev: str
+    properties: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def ours(self) -> bool:
+        """Tell whether a qmon made it."""
+        return self.id.startswith(OWN_PREFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class Netdev:
+    """A backend. A `ghost` was deleted while a NIC was plugged into it: the NIC is dead, the id is free again.
+
+    `info` is QEMU's own description, cut by QEMU at 255 characters; `nic` and `hub` say what it is plugged into.
+    """
+
+    id: str
+    type: str
+    info: str = ""
+    nic: str | None = None
+    hub: int | None = None
+    filters: tuple[Filter, ...] = ()
+    queues: int = 1
+    ghost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Nic:
+    """A NIC. `path` is where it lives in QOM, None where that was not found.
+
+    `link_up` is what qmon set last, None where nobody can know: QEMU has no way to ask.
+    """
+
+    id: str
+    model: str | None
+    mac: str | None
+    netdev: str | None = None
+    hub: int | None = None
+    path: str | None = None
+    queues: int = 1
+    link_up: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HubPort:
+    """A port of a hub; `peer` is the id of the netdev or NIC in it."""
+
+    id: str
+    peer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """A hub: every port hears every other."""
+
+    id: int
+    ports: tuple[HubPort, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A host port that a user-mode stack forwards into the guest; `host_address` ``*`` is all of the host's."""
+
+    netdev: str
+    protocol: str
+    host_address: str
+    host_port: int
+    guest_address: str
+    guest_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """All of it at one moment; `not_understood` are the lines of QEMU's text that could not be read."""
+
+    netdevs: tuple[Netdev, ...] = ()
+    nics: tuple[Nic, ...] = ()
+    hubs: tuple[Hub, ...] = ()
+    not_understood: tuple[str, ...] = ()
+
+    def netdev(self, id_: str) -> Netdev | None:
+        """Return the live netdev of that id; a ghost only where there is no other."""
+        found = [netdev for netdev in self.netdevs if netdev.id == id_]
+        return min(found, key=lambda netdev: netdev.ghost, default=None)
+
+    def nic(self, id_: str) -> Nic | None:
+        """Return the NIC of that id."""
+        return next((nic for nic in self.nics if nic.id == id_), None)
