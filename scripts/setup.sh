@@ -83,7 +83,8 @@ distribution() {
         uname -s
         return
     fi
-    words=$(. /etc/os-release 2>/dev/null && printf '%s %s' "${ID:-}" "${ID_LIKE:-}")
+    # shellcheck disable=SC1090,SC1091
+    words=$(. "${OS_RELEASE:-/etc/os-release}" 2>/dev/null && printf '%s %s' "${ID:-}" "${ID_LIKE:-}")
     for word in $words; do
         case $word in
         debian | ubuntu) echo debian; return ;;
@@ -176,23 +177,36 @@ find_root() {
     fi
 }
 
-# apt-get waits for dpkg's lock by itself, but not for those of its lists and its archive.
+as_root() {
+    # shellcheck disable=SC2086 # $root is a command with its options, or nothing
+    $root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 LC_ALL=C "$@" 2>&1 </dev/null
+}
+
+# apt-get waits for dpkg's lock by itself, but not for those of its lists and its archive. What an interrupted
+# installation left half done is finished first.
 apt() {
     began=$(date +%s)
     told=""
+    repaired=""
     while :; do
-        # shellcheck disable=SC2086 # $root is a command with its options
-        output=$($root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 LC_ALL=C \
-            apt-get -o DPkg::Lock::Timeout=$lock_wait_s -o Acquire::Retries=3 -q -y "$@" 2>&1 </dev/null) && return 0
+        output=$(as_root apt-get -o DPkg::Lock::Timeout=$lock_wait_s -o Acquire::Retries=3 -q -y "$@") && return 0
         status=$?
         case $output in
-        *"Could not get lock"* | *"Unable to lock"* | *"Unable to acquire the dpkg"*) ;;
+        *"Could not get lock"* | *"Unable to lock"* | *"Unable to acquire the dpkg"*)
+            [ $(($(date +%s) - began)) -lt $lock_wait_s ] || return $status
+            [ -n "$told" ] || say "Another program is installing packages; waiting for it …"
+            told=yes
+            sleep 2
+            ;;
+        *"dpkg was interrupted"* | *"--fix-broken install"*)
+            [ -z "$repaired" ] || return $status
+            say "Finishing an installation that was interrupted before"
+            repaired=yes
+            as_root dpkg --force-confdef --force-confold --configure -a >/dev/null
+            as_root apt-get -o DPkg::Lock::Timeout=$lock_wait_s -q -y -f install >/dev/null
+            ;;
         *) return $status ;;
         esac
-        [ $(($(date +%s) - began)) -lt $lock_wait_s ] || return $status
-        [ -n "$told" ] || say "Another program is installing packages; waiting for it …"
-        told=yes
-        sleep 2
     done
 }
 

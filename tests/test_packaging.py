@@ -69,12 +69,16 @@ async def _one_vm_command(vm: LabVm, directory: Path, *words: str) -> set[str]:
     return loaded
 
 
-async def test_the_monitor_and_a_recording_load_neither_scapy_nor_textual(qemu_one: Qemu, tmp_path: Path) -> None:
+async def test_the_monitor_and_a_recording_load_neither_scapy_nor_textual(
+    qemu_one: Qemu, tmp_path: Path
+) -> None:
     file = str(tmp_path / "packets.pcapng")
     async with start_vm(qemu_one, guest="ipxe") as vm:
         assert not await _one_vm_command(vm, tmp_path, "hmp", "info name") & (HEAVY | {"numpy"})
         assert not await _one_vm_command(vm, tmp_path, "info", "network") & (HEAVY | {"numpy"})
-        assert not await _one_vm_command(vm, tmp_path, "dump", "--netdev", "u1", "-c", "3", "-w", file) & HEAVY
+        assert (
+            not await _one_vm_command(vm, tmp_path, "dump", "--netdev", "u1", "-c", "3", "-w", file) & HEAVY
+        )
     assert not _loaded(tmp_path, "read", file)[0] & HEAVY
 
 
