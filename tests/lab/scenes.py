@@ -165,7 +165,7 @@ async def _connections(vm: LabVm, session: Session) -> AsyncIterator[str]:
         await until(session, "info usernet", "TCP[ESTABLISHED]")
         yield "established"
         await vm.shell("(sleep 300 | nc 10.0.2.2 8001) > /dev/null 2>&1 & wget -q -O- http://10.0.2.2:8002/")
-        await vm.shell("ping -c 1 -W 2 192.0.2.1; nslookup demo.invalid 10.0.2.3; true", timeout_s=60)
+        await vm.shell("nslookup demo.invalid 10.0.2.3; ping -c 1 -W 2 192.0.2.1; true", timeout_s=60)
         yield "busy"
         await vm.shell(
             "(sleep 300 | nc fec0::2 8000) > /dev/null 2>&1 & sleep 1; ping -6 -c 1 -W 2 fec0::2; true"
