@@ -67,6 +67,7 @@ class _Client:
         self._negotiated = False
         self._leaving = False
         self._idle = False
+        self._deaf = False
         self.settled = asyncio.Event()
 
     def __repr__(self) -> str:
@@ -200,6 +201,8 @@ class _Client:
     # Writing
 
     def _put(self, data: bytes) -> None:
+        if self._deaf:
+            return
         self._out.append(data)
         self._out_bytes += len(data)
         self.all_sent.clear()
@@ -216,7 +219,9 @@ class _Client:
                 self._more_out.clear()
                 await self._more_out.wait()
         except OSError:
-            # The reader is told by the end of its file.
+            # The client is gone; the end of its commands says so to `_serve`.
+            self._deaf = True
+            self.all_sent.set()
             with suppress(OSError):
                 self._sock.shutdown(socket.SHUT_RD)
 
