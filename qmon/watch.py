@@ -113,6 +113,7 @@ class Watch:
         self._next_seq = 0
         self._dropped_before = 0
         self._complaints: dict[str, str] = {}
+        self._links: dict[str, bool] = {}
         self._refresh_now = asyncio.Event()
         self._tapped_once = asyncio.Event()
         self._busy = asyncio.Lock()
@@ -192,6 +193,11 @@ class Watch:
     def refresh(self) -> None:
         """Have the network asked for now rather than at the next turn."""
         self._refresh_now.set()
+
+    def note_link(self, nic: str, up: bool) -> None:
+        """Remember a link that was set: QEMU cannot be asked for it."""
+        self._links[nic] = up
+        self.refresh()
 
     def log(self, kind: str, text: str, *, time_ns: int | None = None) -> None:
         """Add to the time line."""
@@ -304,7 +310,7 @@ class Watch:
                 continue
 
     async def _ask_network(self, session: Session) -> None:
-        network = await inspect.inspect(session)
+        network = await inspect.inspect(session, links=self._links)
         if network != self._state.network:
             self._change(network=network, version=self._state.version + 1)
         present = {netdev.id for netdev in network.netdevs if not netdev.ghost}

@@ -201,14 +201,15 @@ async def _nic_paths(session: Session, text: NetworkText) -> dict[str, str]:
     named = await _children(session, "/machine/peripheral")
     paths = {id_: f"/machine/peripheral/{id_}" for id_ in nics if id_ in named}
     rest = {
-        (client.model, client.mac): id_ for id_, client in nics.items() if id_ not in paths and client.mac
+        (client.model or "", client.mac): id_
+        for id_, client in nics.items()
+        if id_ not in paths and client.mac is not None
     }
     for place in _ANONYMOUS if rest else ():
         for name, kind in (await _children(session, place)).items():
             if kind in {model for model, _ in rest}:
                 mac = await _get(session, f"{place}/{name}", "mac")
-                key: tuple[str | None, str | None] = (kind, mac)
-                id_ = rest.pop(key, None)
+                id_ = rest.pop((kind, mac or ""), None)
                 if id_ is not None:
                     paths[id_] = f"{place}/{name}"
     return paths
