@@ -168,7 +168,7 @@ find_root() {
         no_rights "There is no sudo here and you are not root. As root, run:" "$command_line"
     elif sudo -n true 2>/dev/null; then
         root="sudo -n"
-    elif [ -t 0 ] && [ -t 2 ]; then
+    elif (: </dev/tty) 2>/dev/null; then
         say "To install $packages, sudo may ask for your password."
         root=sudo
     else

@@ -88,6 +88,7 @@ class Machine:
                 **env,
             },
             stdin=subprocess.DEVNULL,
+            start_new_session=True,  # no terminal to ask on
             capture_output=True,
             text=True,
             timeout=60,
