@@ -6,12 +6,17 @@ Owns the order of the end: first the terminal is given back, then the taps go. M
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual.screen import Screen
 
-from qmon.packets.file import CaptureFile
+from qmon.errors import CannotAttach
 from qmon.tui.app import QmonApp
+
+if TYPE_CHECKING:
+    from qmon.monitor.address import Address, Target
+    from qmon.packets.file import CaptureFile
+    from qmon.watch import Watch
 
 
 async def run_app(first: Screen[Any]) -> None:
@@ -41,3 +46,66 @@ async def run_viewer(file: CaptureFile, title: str) -> None:
     from qmon.tui.screens.viewer import ViewerScreen
 
     await run_app(ViewerScreen(file, title))
+
+
+async def show_dashboard(watch: Watch) -> bool:
+    """Show the dashboard on a VM that is already watched until the user leaves; the caller ends the watching.
+
+    Return whether the user wants to choose another VM.
+    """
+    from qmon.tui.screens.dashboard import DashboardScreen
+
+    screen = DashboardScreen(watch)
+    await run_app(screen)
+    return screen.again
+
+
+async def run_dashboard(
+    target: Target | None = None, *, netdevs: tuple[str, ...] | None = None, capture: bool = True
+) -> None:
+    """Attach to a VM and show the dashboard on it; without a target and with no or several VMs, let the user choose.
+
+    Raises CannotAttach when a named VM cannot be attached to.
+    """
+    from qmon.watch import Watch
+
+    if target is not None:
+        async with Watch(target, netdevs=netdevs, capture=capture) as watch:
+            again = await show_dashboard(watch)
+    else:
+        only = _only_vm()
+        again = True if only is None else await _attach_and_show(only, netdevs, capture) is not None
+    problem = ""
+    while again:
+        chosen = await _choose(problem)
+        if chosen is None:
+            return
+        result = await _attach_and_show(chosen, netdevs, capture)
+        again, problem = result is not None, result or ""
+
+
+async def _attach_and_show(address: Address, netdevs: tuple[str, ...] | None, capture: bool) -> str | None:
+    """Show one VM of the list; return None when the user quit, else why the list is to be shown again."""
+    from qmon.watch import Watch
+
+    try:
+        async with Watch(address, netdevs=netdevs, capture=capture) as watch:
+            return "" if await show_dashboard(watch) else None
+    except CannotAttach as refusal:
+        return str(refusal)
+
+
+def _only_vm() -> Address | None:
+    from qmon.monitor.discovery import list_vms
+    from qmon.tui.screens.chooser import USABLE
+
+    usable = [vm.monitor.address for vm in list_vms() if vm.monitor and vm.state in USABLE]
+    return usable[0] if len(usable) == 1 else None
+
+
+async def _choose(problem: str) -> Address | None:
+    from qmon.tui.screens.chooser import ChooserScreen
+
+    screen = ChooserScreen(problem)
+    await run_app(screen)
+    return screen.chosen

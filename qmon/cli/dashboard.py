@@ -1,0 +1,24 @@
+"""`qmon` without a command: the dashboard.
+
+Owns the command's words; the screens live in `qmon.tui`.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from qmon.cli import output
+from qmon.cli.context import Context
+from qmon.errors import UsageError
+
+
+def dashboard(context: Context, *, netdevs: tuple[str, ...], capture: bool) -> None:
+    """Open the dashboard on the VM that was named, the only one here, or one chosen from a list."""
+    if netdevs and not capture:
+        raise UsageError("--netdev says what to tap and --no-capture says to tap nothing: give one of them")
+    target = context.target()
+    if not sys.stdin.isatty() or not sys.stderr.isatty():
+        raise UsageError("the dashboard needs a terminal", hint="`qmon --help` lists the commands that do not")
+    from qmon.tui.run import run_dashboard
+
+    output.run(run_dashboard(target, netdevs=netdevs or None, capture=capture))

@@ -1,0 +1,232 @@
+"""What the user asks to be done to the VM, from the question to the outcome.
+
+Owns the order: ask, show the commands that will be sent, send, tell. Must never send what was not confirmed (a tap
+is what the dashboard was opened for, and needs no question).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qmon import text
+from qmon.errors import QmonError, Refused
+from qmon.network import change
+from qmon.network.model import Forward, Netdev, Nic
+from qmon.tui.dialogs.confirm import ConfirmDialog, MessageDialog
+from qmon.tui.dialogs.form import Field, FormDialog
+from qmon.tui.dialogs.menu import Choice, MenuDialog
+from qmon.tui.network_lines import TreeLine
+
+if TYPE_CHECKING:
+    from qmon.monitor.session import Session
+    from qmon.tui.screens.dashboard import DashboardScreen
+
+UNPLUG_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A change that was thought through: what to ask, what will be sent, and how to do it."""
+
+    question: str
+    commands: tuple[str, ...]
+    act: Callable[[Session], Awaitable[object]]
+    done: str
+    warning: str = ""
+
+
+_ADDITIONS = (
+    Choice("b", "netdev and NIC", "a network card with a network behind it, both or neither"),
+    Choice("n", "netdev", "a backend alone, for a NIC that comes later"),
+    Choice("i", "NIC", "a card on a netdev that is there"),
+    Choice("f", "forward", "a port of the host, forwarded into the guest"),
+)
+_NETDEV = Field("Netdev, as after -netdev", "user,id=u2")
+_NIC = Field("NIC, as after -device", "virtio-net-pci,id=nic2")
+
+
+class Changes:
+    """The dashboard's hand; every method starts a worker of the screen and returns at once."""
+
+    def __init__(self, screen: DashboardScreen) -> None:
+        self._screen = screen
+
+    def _session(self) -> Session:
+        session = self._screen.watch_vm.session
+        if session is None:
+            raise Refused("there is no monitor at present", hint="the dashboard attaches again by itself")
+        return session
+
+    def _start(self, work: Awaitable[None], what: str) -> None:
+        self._screen.run_worker(self._told(work, what), group="changes")
+
+    async def _told(self, work: Awaitable[None], what: str) -> None:
+        """Await something; show in full why it failed."""
+        try:
+            await work
+        except QmonError as problem:
+            self._screen.watch_vm.log("change", f"{what}: failed: {problem.message}")
+            dialog = MessageDialog(what, problem.message, hint=problem.hint or "")
+            await self._screen.app.push_screen_wait(dialog)
+
+    async def _carry_out(self, intent: Intent) -> None:
+        """Ask, send, tell."""
+        dialog = ConfirmDialog(intent.question, intent.commands, warning=intent.warning)
+        if not await self._screen.app.push_screen_wait(dialog):
+            return
+        watch = self._screen.watch_vm
+        for command in intent.commands:
+            watch.log("change", command)
+        try:
+            await intent.act(self._session())
+        finally:
+            watch.refresh()
+        self._screen.notify(text.plain(intent.done), markup=False)
+
+    # Adding
+
+    def add(self) -> None:
+        """Ask what to add, and add it."""
+        self._start(self._add(), "Add to the VM")
+
+    async def _add(self) -> None:
+        kind = await self._screen.app.push_screen_wait(MenuDialog("Add", _ADDITIONS))
+        form = {"b": self._both, "n": self._netdev, "i": self._nic, "f": self._forward}.get(kind or "")
+        if form is None:
+            return
+        intent = await self._screen.app.push_screen_wait(form())
+        if intent is not None:
+            await self._carry_out(intent)
+
+    def _both(self) -> FormDialog[Intent]:
+        async def check(values: Sequence[str]) -> Intent:
+            netdev, nic = values
+            return Intent(
+                "Add a netdev and a NIC on it",
+                await change.plan_plug(self._session(), netdev, nic),
+                lambda session: change.plug(session, netdev, nic),
+                "The NIC is plugged in",
+            )
+
+        return FormDialog("Add netdev and NIC", (_NETDEV, _NIC), check, hints=_PLUG_HINTS)
+
+    def _netdev(self) -> FormDialog[Intent]:
+        async def check(values: Sequence[str]) -> Intent:
+            commands = await change.plan_add_netdev(self._session(), values[0])
+            return Intent(
+                "Add a netdev",
+                commands,
+                lambda session: change.add_netdev(session, values[0]),
+                "The netdev is there",
+            )
+
+        return FormDialog("Add netdev", (_NETDEV,), check, hints=_NETDEV_HINTS)
+
+    def _nic(self) -> FormDialog[Intent]:
+        async def check(values: Sequence[str]) -> Intent:
+            commands = await change.plan_add_nic(self._session(), values[0])
+            return Intent(
+                "Add a NIC", commands, lambda session: change.add_nic(session, values[0]), "The NIC is plugged in"
+            )
+
+        field = Field(_NIC.label, "virtio-net-pci,id=nic2,netdev=u2")
+        return FormDialog("Add NIC", (field,), check)
+
+    def _forward(self) -> FormDialog[Intent]:
+        async def check(values: Sequence[str]) -> Intent:
+            rule, netdev = values[0], values[1] or None
+            return Intent(
+                "Forward a port of the host",
+                await change.plan_add_forward(self._session(), rule, netdev=netdev),
+                lambda session: change.add_forward(session, rule, netdev=netdev),
+                "The port is forwarded",
+            )
+
+        users = [one.id for one in self._screen.watch_vm.snapshot().network.netdevs if one.type == "user"]
+        netdev = Field("Netdev (user)", "u1", text.plain(users[0]) if len(users) == 1 else "")
+        rule = Field("[HOST:]HPORT:GPORT[/udp]", "2222:22")
+        return FormDialog("Add forward", (rule, netdev), check, hints=_FORWARD_HINTS)
+
+    # From the tree
+
+    def asked(self, what: str, line: TreeLine) -> None:
+        """Do what was asked for at a line of the tree."""
+        subject = line.subject
+        if what == "tap":
+            self._tap(line)
+        elif what == "details":
+            self._details(line)
+        elif what == "link" and isinstance(subject, Nic):
+            self._start(self._link(subject), f"Link of {text.plain(subject.id)}")
+        elif what == "remove" and subject is not None:
+            self._start(self._remove(subject), f"Remove {line.kind} {line.id}")
+        else:
+            self._screen.notify(f"There is nothing to {what} at this line", timeout=3)
+
+    def _tap(self, line: TreeLine) -> None:
+        subject = line.subject
+        netdev = subject.id if isinstance(subject, Netdev) else subject.netdev if subject else None
+        if netdev is None:
+            self._screen.notify("A tap needs a netdev, and this is plugged into none", timeout=3)
+            return
+        watch = self._screen.watch_vm
+        live = {tap.netdev for tap in watch.snapshot().taps if tap.reason is None}
+        deed = watch.untap(netdev) if netdev in live else watch.tap(netdev)
+        self._start(deed, f"Tap {text.plain(netdev)}")
+
+    async def _link(self, nic: Nic) -> None:
+        up = nic.link_up is False
+        word = "up" if up else "down"
+        commands = await change.plan_set_link(self._session(), nic.id, up)
+
+        async def act(session: Session) -> None:
+            await change.set_link(session, nic.id, up)
+            self._screen.watch_vm.note_link(nic.id, up)
+
+        warning = "" if up else "The guest sees its cable unplugged; nothing passes until the link is up again."
+        question = f"Set the link of {nic.id} {word}"
+        await self._carry_out(Intent(question, commands, act, f"The link of {nic.id} is {word}", warning))
+
+    async def _remove(self, subject: Nic | Netdev | Forward) -> None:
+        session = self._session()
+        if isinstance(subject, Nic):
+            intent = Intent(
+                f"Unplug the NIC {subject.id}" + (f" and remove {subject.netdev}" if subject.netdev else ""),
+                await change.plan_unplug(session, subject.id),
+                lambda session: change.unplug(session, subject.id, timeout_s=UNPLUG_TIMEOUT_S),
+                f"{subject.id} is unplugged",
+                "The guest has to let go of it, which takes a guest that runs an operating system.",
+            )
+        elif isinstance(subject, Netdev):
+            used = subject.nic is not None
+            intent = Intent(
+                f"Remove the netdev {subject.id}",
+                await change.plan_remove_netdev(session, subject.id, force=used),
+                lambda session: change.remove_netdev(session, subject.id, force=used),
+                f"{subject.id} is removed",
+                f"{subject.nic} is plugged into it: the NIC stays, dead, until it is unplugged." if used else "",
+            )
+        else:
+            intent = await self._forward_removal(session, subject)
+        await self._carry_out(intent)
+
+    async def _forward_removal(self, session: Session, forward: Forward) -> Intent:
+        host = "" if forward.host_address in ("*", "0.0.0.0") else f"{forward.host_address}:"
+        suffix = "/udp" if forward.protocol.lower() == "udp" else ""
+        rule = f"{host}{forward.host_port}{suffix}"
+        return Intent(
+            f"Remove the forward of {rule} on {forward.netdev}",
+            await change.plan_remove_forward(session, rule, netdev=forward.netdev),
+            lambda session: change.remove_forward(session, rule, netdev=forward.netdev),
+            f"{rule} is not forwarded any more",
+        )
+
+
+_PLUG_HINTS = (
+    "If the NIC is refused, the netdev is removed again.",
+    "On q35 name a free port of the board: virtio-net-pci,id=nic2,bus=rp1",
+)
+_NETDEV_HINTS = ("user,id=u2,hostfwd=tcp:127.0.0.1:2222-:22 · tap,id=t0,ifname=tap0,script=no · socket,…",)
+_FORWARD_HINTS = ("The host address is 127.0.0.1 unless told; HPORT 0 lets the kernel choose.",)

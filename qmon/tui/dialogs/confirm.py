@@ -1,0 +1,73 @@
+"""Asking before the VM is changed, with the exact commands that will be sent.
+
+Must never send anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+
+from qmon import text
+from qmon.tui.dialogs.base import Dialog, line
+
+
+class ConfirmDialog(Dialog[bool]):
+    """Enter or `y` says yes; esc or `n` says no."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y,enter", "yes", "Do it"),
+        Binding("n,q", "cancel", "Leave it", show=False),
+    ]
+
+    def __init__(self, title: str, commands: Sequence[str], *, warning: str = "") -> None:
+        super().__init__()
+        self._title = text.plain(title)
+        self._commands = tuple(map(text.plain, commands))
+        self._warning = text.plain_lines(warning)
+
+    def compose(self) -> ComposeResult:
+        """Make the question."""
+        with Vertical(classes="box") as box:
+            box.border_title = "Change the VM?"
+            box.border_subtitle = "enter does it · esc leaves it"
+            yield line(self._title, classes="gap")
+            if self._warning:
+                yield line(self._warning, classes="danger gap")
+            yield line("This will be sent:", classes="label")
+            with VerticalScroll(classes="commands", can_focus=False):
+                for command in self._commands:
+                    yield line(command)
+            yield line("")
+
+    def action_yes(self) -> None:
+        """Agree."""
+        self.dismiss(True)
+
+
+class MessageDialog(Dialog[None]):
+    """An error in full, until the user has read it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,q,space", "cancel", "Close", show=False)]
+
+    def __init__(self, title: str, content: str, *, hint: str = "") -> None:
+        super().__init__()
+        self._title = text.plain(title)
+        self._content = text.plain_lines(content)
+        self._hint = text.plain_lines(hint)
+
+    def compose(self) -> ComposeResult:
+        """Make the message."""
+        with Vertical(classes="box") as box:
+            box.border_title = "Not done"
+            box.border_subtitle = "esc closes"
+            yield line(self._title, classes="gap")
+            with VerticalScroll(classes="gap"):
+                yield line(self._content, classes="error")
+                if self._hint:
+                    yield line(self._hint, classes="hint gap")
+            yield line("")

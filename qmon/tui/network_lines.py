@@ -1,0 +1,131 @@
+"""The network of a VM as lines of a tree (pure).
+
+Owns the order and the words; the pane draws them. Texts are already plain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from qmon.network.inspect import forwards
+from qmon.network.model import Forward, Netdev, Nic
+from qmon.text import plain
+
+if TYPE_CHECKING:
+    from qmon.watch import Snapshot
+
+Part = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class TreeLine:
+    """One line: `kind` and `id` say what it stands for, `parts` and `mark` (at the right) are (style, text)."""
+
+    kind: str
+    id: str
+    parts: tuple[Part, ...]
+    mark: Part = ("dim", "")
+    guide: str = ""
+    subject: Nic | Netdev | Forward | None = None
+
+
+def tree_lines(now: Snapshot) -> tuple[TreeLine, ...]:
+    """Return the tree: NICs with what they are plugged into, hubs, then what is plugged into nothing."""
+    network = now.network
+    lines: list[TreeLine] = []
+    shown: set[int] = set()
+    for nic in network.nics:
+        if nic.hub is not None:
+            continue
+        lines.append(_nic(nic))
+        backends = [netdev for netdev in network.netdevs if netdev.nic == nic.id]
+        shown |= {id(netdev) for netdev in backends}
+        lines += _branch([_netdev(now, netdev) for netdev in backends] or [[_unplugged()]])
+    for hub in network.hubs:
+        lines.append(TreeLine("hub", str(hub.id), (("strong", f"hub {hub.id}"),)))
+        ports: list[list[TreeLine]] = []
+        for port in hub.ports:
+            nic_there = network.nic(port.peer) if port.peer else None
+            netdev_there = network.netdev(port.peer) if port.peer else None
+            if nic_there is not None:
+                ports.append([_nic(nic_there)])
+            elif netdev_there is not None:
+                shown.add(id(netdev_there))
+                ports.append(_netdev(now, netdev_there))
+            else:
+                ports.append([TreeLine("note", "", (("dim", plain(port.peer or "an empty port")),))])
+        lines += _branch(ports)
+    rest = [netdev for netdev in network.netdevs if id(netdev) not in shown]
+    if rest:
+        lines.append(TreeLine("heading", "", (("heading", "Not plugged in"),)))
+        lines += _branch([_netdev(now, netdev) for netdev in rest])
+    if network.not_understood:
+        lines.append(TreeLine("heading", "", (("heading", "Not understood"),)))
+        lines += [TreeLine("note", "", (("dim", plain(text)),), guide=" ") for text in network.not_understood]
+    return tuple(lines)
+
+
+def _nic(nic: Nic) -> TreeLine:
+    parts: list[Part] = [("strong", plain(nic.id))]
+    if nic.model:
+        parts.append(("dim", plain(nic.model)))
+    if nic.queues > 1:
+        parts.append(("faint", f"{nic.queues} queues"))
+    mark: Part = ("bad", "link down") if nic.link_up is False else ("good", "up") if nic.link_up else ("dim", "")
+    return TreeLine("nic", nic.id, tuple(parts), mark, subject=nic)
+
+
+def _unplugged() -> TreeLine:
+    return TreeLine("note", "", (("warn", "plugged into nothing"),))
+
+
+def _netdev(now: Snapshot, netdev: Netdev) -> list[TreeLine]:
+    parts: list[Part] = [("text", plain(netdev.id)), ("dim", plain(netdev.type))]
+    if netdev.ghost:
+        lines = [TreeLine("ghost", netdev.id, (*parts, ("warn", "deleted, still in use")), subject=netdev)]
+        return lines
+    lines = [TreeLine("netdev", netdev.id, tuple(parts), _tap_mark(now, netdev.id), subject=netdev)]
+    below: list[list[TreeLine]] = []
+    below += [[_forward(forward)] for forward in forwards(now.usernet) if forward.netdev == netdev.id]
+    for filter_ in netdev.filters:
+        if not filter_.ours:
+            words = (("dim", plain(filter_.id)), ("faint", plain(filter_.type)))
+            below.append([TreeLine("filter", filter_.id, words)])
+    return [*lines, *_branch(below)]
+
+
+def _tap_mark(now: Snapshot, netdev: str) -> Part:
+    tap = next((tap for tap in now.taps if tap.netdev == netdev), None)
+    if tap is not None and tap.reason is None:
+        return ("bad", f"● {tap.dropped:,} lost") if tap.dropped else ("recording", "●")
+    if netdev in dict(now.not_tapped):
+        return ("warn", "cannot tap")
+    return ("faint", "○")
+
+
+def _forward(forward: Forward) -> TreeLine:
+    host = "*" if forward.host_address in ("", "*", "0.0.0.0") else plain(forward.host_address)
+    style = "warn" if host == "*" else "text"
+    parts = (
+        ("dim", forward.protocol),
+        (style, f"{host}:{forward.host_port}"),
+        ("faint", "→"),
+        ("text", f"{plain(forward.guest_address)}:{forward.guest_port}"),
+    )
+    return TreeLine("forward", f"{host}:{forward.host_port}", parts, subject=forward)
+
+
+def _branch(children: Sequence[Sequence[TreeLine]]) -> Iterator[TreeLine]:
+    """Set the guides of children, each with what lies below it."""
+    for number, child in enumerate(children):
+        last = number == len(children) - 1
+        first, *below = child
+        yield replace(first, guide=("└ " if last else "├ ") + first.guide)
+        yield from _under(below, "  " if last else "│ ")
+
+
+def _under(lines: Iterable[TreeLine], guide: str) -> Iterator[TreeLine]:
+    for line in lines:
+        yield replace(line, guide=guide + line.guide)

@@ -1,0 +1,252 @@
+"""A prompt to the VM's monitor, HMP or QMP, with history and completion.
+
+Owns the lines shown; the session does the talking. Replies are foreign text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from rich.segment import Segment
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.suggester import SuggestFromList
+from textual.widget import Widget
+from textual.widgets import Input, Static
+
+from qmon import text
+from qmon.errors import QmonError, UsageError
+from qmon.monitor.session import Session
+from qmon.tui.rows import RowView
+
+LINES_KEPT = 5000
+HISTORY_KEPT = 500
+PROMPTS = {"hmp": "(qemu) ", "qmp": "qmp> "}
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    style: str
+    content: str
+
+
+class Transcript(RowView):
+    """What was asked and answered."""
+
+    def __init__(self) -> None:
+        super().__init__(id="transcript")
+        self._lines: list[_Line] = []
+        self._forgotten = 0
+
+    def add(self, content: str, style: str = "text") -> None:
+        """Add one or more lines of foreign text and bring them into sight."""
+        self._lines += [_Line(style, line) for line in text.plain_lines(content).rstrip("\n").split("\n")]
+        surplus = len(self._lines) - LINES_KEPT
+        if surplus > 0:
+            del self._lines[:surplus]
+            self._forgotten += surplus
+        self.top = max(self.end_row - self.page, self.first_row)
+        self.settle()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._forgotten = self.end_row
+        self._lines.clear()
+        self.top = self.first_row
+        self.settle()
+
+    @property
+    def first_row(self) -> int:
+        """The oldest line kept."""
+        return self._forgotten
+
+    @property
+    def end_row(self) -> int:
+        """One more than the newest line."""
+        return self._forgotten + len(self._lines)
+
+    def row(self, number: int, width: int) -> Sequence[Segment]:
+        """Draw one line."""
+        line = self._lines[number - self._forgotten]
+        return [Segment(" " + line.content, getattr(self.palette, line.style))]
+
+    def nothing(self) -> Sequence[str]:
+        """Say what can be done here."""
+        return (
+            "Talk to the VM's monitor",
+            "info network · info usernet · hostfwd_add …",
+            "^t changes between HMP and QMP, tab completes, ↑ recalls",
+        )
+
+
+class Prompt(Input):
+    """The input line; up and down go through what was sent before."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "recall(-1)", "Earlier", show=False),
+        Binding("down", "recall(1)", "Later", show=False),
+        Binding("tab", "complete", "Complete", priority=True),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__(id="prompt", select_on_focus=False)
+        self.history: list[str] = []
+        self._at = 0
+
+    def sent(self, line: str) -> None:
+        """Remember a line."""
+        if self.history[-1:] != [line]:
+            self.history.append(line)
+            del self.history[:-HISTORY_KEPT]
+        self._at = len(self.history)
+        self.value = ""
+
+    def action_recall(self, step: int) -> None:
+        """Take back an earlier or later line."""
+        self._at = min(max(self._at + step, 0), len(self.history))
+        self.value = self.history[self._at] if self._at < len(self.history) else ""
+        self.cursor_position = len(self.value)
+
+    def action_complete(self) -> None:
+        """Take what is suggested; with nothing suggested, go on to the next widget."""
+        if self._suggestion:
+            self.value = self._suggestion
+            self.cursor_position = len(self.value)
+        else:
+            self.screen.focus_next()
+
+
+class MonitorPane(Vertical):
+    """Transcript and prompt."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+t", "switch", "HMP/QMP"),
+        Binding("ctrl+l", "clear", "Clear", show=False),
+    ]
+    DEFAULT_CSS = """
+    MonitorPane {
+        #prompt-line { height: 1; background: $panel; }
+        #prompt-name { width: auto; color: $accent; padding: 0 0 0 1; }
+        Prompt { width: 1fr; padding: 0; }
+    }
+    """
+
+    def __init__(
+        self, session: Callable[[], Session | None], sent: Callable[[str], None], *, id: str | None = None
+    ) -> None:
+        super().__init__(id=id)
+        self._session = session
+        self._sent = sent
+        self.mode = "hmp"
+        self._names: dict[str, tuple[str, ...]] = {}
+
+    def compose(self) -> ComposeResult:
+        """Make transcript and prompt."""
+        yield Transcript()
+        with Horizontal(id="prompt-line"):
+            yield Static(PROMPTS["hmp"], id="prompt-name", markup=False)
+            yield Prompt()
+
+    @property
+    def entry(self) -> Widget:
+        """The prompt."""
+        return self.query_one(Prompt)
+
+    @property
+    def transcript(self) -> Transcript:
+        """What was asked and answered."""
+        return self.query_one(Transcript)
+
+    def opened(self) -> None:
+        """Learn which commands there are, for completion."""
+        self._learn(self.mode)
+
+    def action_switch(self) -> None:
+        """Change between HMP and QMP."""
+        self.mode = "qmp" if self.mode == "hmp" else "hmp"
+        self.query_one("#prompt-name", Static).update(PROMPTS[self.mode])
+        self._learn(self.mode)
+
+    def action_clear(self) -> None:
+        """Forget the transcript."""
+        self.transcript.clear()
+
+    @work(group="learn", exclusive=True)
+    async def _learn(self, mode: str) -> None:
+        session = self._session()
+        if mode not in self._names and session is not None:
+            try:
+                names = await (_hmp_names(session) if mode == "hmp" else _qmp_names(session))
+            except QmonError:
+                return  # Completion is a convenience; the prompt says so itself if the monitor is gone.
+            self._names[mode] = names
+        if mode == self.mode:
+            self.query_one(Prompt).suggester = SuggestFromList(self._names.get(mode, ()), case_sensitive=True)
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        line = event.value.strip()
+        if line:
+            self.query_one(Prompt).sent(line)
+            self.ask(line)
+
+    @work(group="ask")
+    async def ask(self, line: str) -> None:
+        """Send a line and show the reply."""
+        mode = self.mode
+        self.transcript.add(PROMPTS[mode] + line, "accent")
+        session = self._session()
+        if session is None:
+            self.transcript.add("there is no monitor at present", "bad")
+            return
+        self._sent(f"{mode}: {line}")
+        send: Awaitable[str] = session.hmp(line) if mode == "hmp" else _qmp(session, line)
+        try:
+            reply = await send
+        except QmonError as problem:
+            self.transcript.add(str(problem), "bad")
+        else:
+            if reply:
+                self.transcript.add(reply)
+
+
+async def _hmp_names(session: Session) -> tuple[str, ...]:
+    names = []
+    for line in (await session.hmp("help")).splitlines():
+        head = line.split(" ", 1)[0]
+        names += [name for name in head.split("|") if name.replace("_", "").replace("-", "").isalnum()]
+    return (*_COMMON_HMP, *sorted(set(names)))
+
+
+_COMMON_HMP = ("info network", "info usernet", "info qtree", "info status", "info pci", "hostfwd_add", "hostfwd_remove")
+
+
+async def _qmp_names(session: Session) -> tuple[str, ...]:
+    return tuple(sorted(await session.commands()))
+
+
+def parse_qmp(line: str) -> tuple[str, dict[str, Any] | None]:
+    """Split `COMMAND [JSON ARGUMENTS]`; a whole QMP object is taken too. UsageError if it is neither."""
+    try:
+        if line.startswith("{"):
+            whole = json.loads(line)
+            command, arguments = whole["execute"], whole.get("arguments")
+        else:
+            command, _, rest = line.partition(" ")
+            arguments = json.loads(rest) if rest.strip() else None
+    except (ValueError, KeyError) as problem:
+        raise UsageError(f"not a QMP command: {problem}", hint='write: COMMAND {"argument": value}') from None
+    if not isinstance(command, str) or not (arguments is None or isinstance(arguments, dict)):
+        raise UsageError("arguments are one JSON object", hint='write: COMMAND {"argument": value}')
+    return command, arguments
+
+
+async def _qmp(session: Session, line: str) -> str:
+    command, arguments = parse_qmp(line)
+    return json.dumps(await session.execute(command, arguments), indent=2)

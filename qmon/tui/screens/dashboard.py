@@ -1,0 +1,196 @@
+"""One VM watched: its network as a tree, its traffic, and everything else under tabs.
+
+Owns the arrangement and the drawing rate. Must never ask the VM anything: snapshots say how things stand, and
+changes go through `screens.changes`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widgets import ContentSwitcher, Static
+
+from qmon import text
+from qmon.tui.changes import Changes
+from qmon.tui.panes.conversations import ConversationsPane
+from qmon.tui.panes.events import EventsPane
+from qmon.tui.panes.header import HeaderLine, Part, amount
+from qmon.tui.panes.key_bar import KeyBar
+from qmon.tui.panes.monitor import MonitorPane
+from qmon.tui.panes.network import NetworkPane
+from qmon.tui.panes.packets import PacketsPane
+from qmon.tui.panes.tab_bar import TabBar
+from qmon.tui.panes.traffic import TrafficPane
+from qmon.tui.panes.usernet import UsernetPane
+from qmon.tui.screens.tabbed import TabbedScreen
+from qmon.watch import Connection, Snapshot
+
+if TYPE_CHECKING:
+    from qmon.watch import Watch
+
+NARROW = 118
+LOW = 34
+
+
+class DashboardScreen(TabbedScreen):
+    """The dashboard on a `Watch` that is already entered; `again` says that the user wants another VM."""
+
+    TABS: ClassVar[tuple[str, ...]] = ("Packets", "Conversations", "Usernet", "Events", "Monitor")
+    CSS_PATH = "dashboard.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a", "add", "Add", tooltip="Add a netdev, NIC or forward"),
+        Binding("t", "network", "Network", tooltip="Go to the network tree"),
+        Binding("w", "save", "Save", tooltip="Save packets to a file"),
+        Binding("W", "wireshark", "Wireshark", show=False, tooltip="Show the packets live in Wireshark"),
+        Binding("colon", "monitor", "Monitor", key_display=":", tooltip="Type a monitor line"),
+        Binding("v", "other_vm", "VMs", show=False, tooltip="Choose another VM"),
+        Binding("r", "look", "Refresh", show=False, tooltip="Ask for the network now"),
+    ]
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__()
+        self.watch_vm = watch
+        self.again = False
+        self.changes = Changes(self)
+        self._snapshot: Snapshot | None = None
+
+    def compose(self) -> ComposeResult:
+        """Make header, tree, traffic, tabs and panes."""
+        store = self.watch_vm.store
+        yield HeaderLine()
+        yield Static("", id="banner", markup=False)
+        with Horizontal(id="body"):
+            yield NetworkPane(id="network")
+            with Vertical():
+                yield TrafficPane(store, id="traffic")
+                yield TabBar(self.TABS)
+                with ContentSwitcher(initial="packets"):
+                    yield PacketsPane(store, follow=True, id="packets")
+                    yield ConversationsPane(store, id="conversations")
+                    yield UsernetPane(store, id="usernet")
+                    yield EventsPane(id="events")
+                    yield MonitorPane(lambda: self.watch_vm.session, self._monitor_line_sent, id="monitor")
+        yield KeyBar()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Hide the tree behind `t` and shrink the traffic where there is little room."""
+        self.set_class(event.size.width < NARROW, "-narrow")
+        self.set_class(event.size.height < LOW, "-low")
+
+    # Drawing
+
+    def tick(self) -> None:
+        """Take in new packets and the state of things, and draw what changed."""
+        self.watch_vm.poll()
+        snapshot = self.watch_vm.snapshot()
+        if self._snapshot is None or snapshot.version != self._snapshot.version:
+            self.query_one(NetworkPane).show(snapshot)
+        self._snapshot = snapshot
+        self.query_one(TrafficPane).tick()
+        self._show_header(snapshot)
+        self._show_banner(snapshot)
+        pane = self.open_pane
+        if isinstance(pane, PacketsPane):
+            pane.set_waiting(_why_no_packets(snapshot))
+            pane.tick()
+        elif isinstance(pane, ConversationsPane):
+            pane.tick()
+        elif isinstance(pane, UsernetPane):
+            pane.show(snapshot)
+        elif isinstance(pane, EventsPane):
+            pane.show(snapshot.timeline)
+
+    def _show_header(self, now: Snapshot) -> None:
+        running = now.run_state == "running"
+        left: list[Part] = [("strong", text.plain(now.name or (f"pid {now.pid}" if now.pid else now.address)))]
+        left += [("dim", f"QEMU {text.plain(now.qemu_version)}")]
+        if now.connection is Connection.CONNECTED:
+            left.append(("good" if running else "warn", text.plain(now.run_state)))
+        else:
+            left.append(("bad", str(now.connection)))
+        live = sum(tap.reason is None for tap in now.taps)
+        right: list[Part] = [("recording", f"● {live} tap{'' if live == 1 else 's'}") if live else ("dim", "○ no taps")]
+        right += [("text", f"{now.packets:,} packets"), ("text", amount(now.bytes))]
+        right.append(("bad" if now.dropped else "dim", f"{now.dropped:,} dropped"))
+        self.query_one(HeaderLine).show(left, right)
+
+    def _show_banner(self, now: Snapshot) -> None:
+        banner = self.query_one("#banner", Static)
+        shown = now.connection is not Connection.CONNECTED
+        if shown:
+            what = {
+                Connection.LOST: "The monitor is lost; trying to attach again",
+                Connection.ENDED: "The VM has ended; v chooses another, q quits",
+            }[now.connection]
+            note = text.plain(now.connection_note)
+            banner.update(f" {what}" + (f"  ({note})" if note else ""))
+        if banner.display != shown:
+            banner.display = shown
+
+    # Keys
+
+    def _monitor_line_sent(self, line: str) -> None:
+        self.watch_vm.log("monitor", line)
+
+    def open_tab(self, name: str) -> None:
+        """Open a tab; the monitor's prompt learns its commands then."""
+        super().open_tab(name)
+        if isinstance(self.open_pane, MonitorPane):
+            self.open_pane.opened()
+
+    def action_monitor(self) -> None:
+        """Type a monitor line."""
+        self.open_tab("Monitor")
+
+    def action_network(self) -> None:
+        """Go to the network tree; over the rest where there is no room beside it."""
+        self.add_class("-tree")
+        self.query_one(NetworkPane).focus()
+
+    @on(NetworkPane.Left)
+    def action_leave_network(self) -> None:
+        """Go back from the tree."""
+        self.remove_class("-tree")
+        getattr(self.open_pane, "entry", self.open_pane).focus()
+
+    def action_other_vm(self) -> None:
+        """Leave for the list of VMs."""
+        self.again = True
+        self.app.exit()
+
+    def action_look(self) -> None:
+        """Ask for the network now."""
+        self.watch_vm.refresh()
+
+    def action_add(self) -> None:
+        """Add a netdev, NIC or forward."""
+        self.changes.add()
+
+    def action_save(self) -> None:
+        """Save packets to a file."""
+        self.changes.save(self.query_one(PacketsPane).list.rows)
+
+    def action_wireshark(self) -> None:
+        """Show the packets live in Wireshark."""
+        self.changes.wireshark()
+
+    @on(ConversationsPane.Picked)
+    @on(UsernetPane.Picked)
+    def _conversation_picked(self, event: ConversationsPane.Picked | UsernetPane.Picked) -> None:
+        self.open_tab("Packets")
+        self.query_one(PacketsPane).set_filter(event.expression)
+
+
+def _why_no_packets(now: Snapshot) -> tuple[str, ...]:
+    if any(tap.reason is None for tap in now.taps):
+        if now.run_state != "running":
+            return ("No packets yet: the VM is " + text.plain(now.run_state), ": cont  lets it go on")
+        return ("No packets yet: the guest is silent", ": announce_self  makes its NICs say something")
+    if not now.network.netdevs:
+        return ("This VM has no netdev", "a  adds one")
+    reasons = tuple(f"{text.plain(name)}: {text.plain(why)}" for name, why in now.not_tapped)
+    return ("Nothing is tapped", "t  goes to the network tree, where space taps a netdev", *reasons)
