@@ -21,6 +21,8 @@ Mask = NDArray[np.bool_]
 
 # Pieces of at least so many bytes are copied as items of that size.
 ITEMS = (256, 64, 16)
+# So much is copied without a second thought.
+TAIL_BYTES = 64 * 1024
 
 
 def copy_pieces(source: U8, start: I64, target: U8, to: I64, size: U32 | I64) -> None:
@@ -58,6 +60,21 @@ def _steps(count: I64) -> tuple[I64, I64]:
 def items_at(data: U8, size: int, start: I64) -> U8:
     """Return the `size` bytes from each place of `start` on, one after the other; all must lie within `data`."""
     return _items(data, size)[start].view(np.uint8)
+
+
+def clipped_items_at(data: U8, size: int, start: I64) -> U8:
+    """Like `items_at` for places where the data may end too early: zeros stand for what is missing."""
+    if not len(start) or int(start.max()) + size <= len(data):
+        return items_at(data, size, start)
+    lowest = int(start.min())
+    tail = np.concatenate((data[lowest:], np.zeros(size, np.uint8)))
+    if len(tail) <= TAIL_BYTES or len(start) == 1:
+        return items_at(tail, size, np.minimum(start - lowest, len(tail) - size))
+    early = start + size <= len(data)
+    result = np.empty((len(start), size), np.uint8)
+    result[early] = items_at(data, size, start[early]).reshape(-1, size)
+    result[~early] = clipped_items_at(data, size, start[~early]).reshape(-1, size)
+    return result.reshape(-1)
 
 
 def put_items(data: U8, size: int, start: I64, rows: NDArray[Any]) -> None:
