@@ -32,7 +32,7 @@ wheel() {
     (
         cd "$scratch" || exit 1
         qmon=$scratch/empty/bin/qmon
-        "$qmon" --version && "$qmon" ls && "$qmon" -o json ls >/dev/null || exit 1
+        "$qmon" --version && "$qmon" ls && "$qmon" ls -o json >/dev/null || exit 1
         "$qmon" demo --headless --duration 15 -w "$scratch/demo.pcapng" || exit 1
         capinfos -c -i -d "$scratch/demo.pcapng" || exit 1
         packets=$(tshark -r "$scratch/demo.pcapng" -Y 'dhcp or bootp or tftp or http' 2>/dev/null | wc -l)

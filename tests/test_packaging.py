@@ -55,7 +55,7 @@ def test_the_help_loads_no_command(tmp_path: Path) -> None:
 
 
 def test_listing_vms_loads_no_packets(tmp_path: Path) -> None:
-    loaded, done = _loaded(tmp_path, "-o", "json", "ls")
+    loaded, done = _loaded(tmp_path, "ls", "-o", "json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["schema_version"] == 1
     assert not loaded & (HEAVY | {"numpy", "cypcap"})
