@@ -41,10 +41,16 @@ class Installed:
 def install() -> Installed:
     """Put the launcher where this Wireshark looks; `QmonError` if none of its folders takes it."""
     ask = _wireshark()
+    candidates = folders(ask("--version"), ask("-G folders"))
+    _remove(
+        candidates
+    )  # One left in another folder, by an older Wireshark's time, would be listed in its place.
     tried: list[str] = []
-    for folder in folders(ask("--version"), ask("-G folders")):
+    for folder in candidates:
         launcher = folder / LAUNCHER
-        before = launcher.read_bytes() if launcher.is_file() else None
+        if launcher.exists():
+            tried.append(f"{launcher}: another program lies there")
+            continue
         try:
             _write(launcher)
         except OSError as problem:
@@ -53,7 +59,7 @@ def install() -> Installed:
         listed = ask("-D")
         if _LISTED.search(listed):
             return Installed(launcher, tuple(line for line in listed.splitlines() if f" {LAUNCHER}" in line))
-        _put_back(launcher, before)
+        launcher.unlink()
         tried.append(f"{folder}: Wireshark does not look there")
     raise QmonError(
         "Wireshark lists no interface of qmon's, wherever it was put: " + "; ".join(tried),
@@ -64,13 +70,7 @@ def install() -> Installed:
 def uninstall() -> tuple[Path, ...]:
     """Take our launcher out of every folder Wireshark may look in; return the paths removed."""
     ask = _wireshark()
-    removed = []
-    for folder in folders(ask("--version"), ask("-G folders")):
-        launcher = folder / LAUNCHER
-        if launcher.is_file() and _MARK.encode() in launcher.read_bytes():
-            launcher.unlink()
-            removed.append(launcher)
-    return tuple(removed)
+    return _remove(folders(ask("--version"), ask("-G folders")))
 
 
 def folders(version: str, listing: str) -> tuple[Path, ...]:
@@ -110,11 +110,13 @@ def _write(launcher: Path) -> None:
     fresh.replace(launcher)
 
 
-def _put_back(launcher: Path, before: bytes | None) -> None:
-    if before is None:
-        launcher.unlink()
-    else:
-        launcher.write_bytes(before)
+def _remove(candidates: tuple[Path, ...]) -> tuple[Path, ...]:
+    removed = []
+    for launcher in (folder / LAUNCHER for folder in candidates):
+        if launcher.is_file() and _MARK.encode() in launcher.read_bytes():
+            launcher.unlink()
+            removed.append(launcher)
+    return tuple(removed)
 
 
 def _wireshark() -> Ask:
