@@ -17,7 +17,7 @@ from qmon.network.model import Forward, Netdev, Nic
 from qmon.tui.dialogs.confirm import ConfirmDialog, MessageDialog
 from qmon.tui.dialogs.form import Field, FormDialog
 from qmon.tui.dialogs.menu import Choice, MenuDialog
-from qmon.tui.network_lines import TreeLine
+from qmon.tui.network_lines import TreeLine, details
 
 if TYPE_CHECKING:
     from qmon.monitor.session import Session
@@ -38,10 +38,10 @@ class Intent:
 
 
 _ADDITIONS = (
-    Choice("b", "netdev and NIC", "a network card with a network behind it, both or neither"),
-    Choice("n", "netdev", "a backend alone, for a NIC that comes later"),
+    Choice("b", "netdev and NIC", "a card and the network behind it"),
+    Choice("n", "netdev", "a network alone, for a NIC that comes later"),
     Choice("i", "NIC", "a card on a netdev that is there"),
-    Choice("f", "forward", "a port of the host, forwarded into the guest"),
+    Choice("f", "forward", "a port of the host, handed to the guest"),
 )
 _NETDEV = Field("Netdev, as after -netdev", "user,id=u2")
 _NIC = Field("NIC, as after -device", "virtio-net-pci,id=nic2")
@@ -128,7 +128,10 @@ class Changes:
         async def check(values: Sequence[str]) -> Intent:
             commands = await change.plan_add_nic(self._session(), values[0])
             return Intent(
-                "Add a NIC", commands, lambda session: change.add_nic(session, values[0]), "The NIC is plugged in"
+                "Add a NIC",
+                commands,
+                lambda session: change.add_nic(session, values[0]),
+                "The NIC is plugged in",
             )
 
         field = Field(_NIC.label, "virtio-net-pci,id=nic2,netdev=u2")
@@ -176,6 +179,14 @@ class Changes:
         deed = watch.untap(netdev) if netdev in live else watch.tap(netdev)
         self._start(deed, f"Tap {text.plain(netdev)}")
 
+    def _details(self, line: TreeLine) -> None:
+        if line.subject is not None:
+            title = text.plain(f"{line.kind} {line.id}")
+            dialog = MessageDialog(
+                title, details(line.subject, self._screen.watch_vm.snapshot()), error=False
+            )
+            self._screen.app.push_screen(dialog)
+
     async def _link(self, nic: Nic) -> None:
         up = nic.link_up is False
         word = "up" if up else "down"
@@ -185,7 +196,9 @@ class Changes:
             await change.set_link(session, nic.id, up)
             self._screen.watch_vm.note_link(nic.id, up)
 
-        warning = "" if up else "The guest sees its cable unplugged; nothing passes until the link is up again."
+        warning = (
+            "" if up else "The guest sees its cable unplugged; nothing passes until the link is up again."
+        )
         question = f"Set the link of {nic.id} {word}"
         await self._carry_out(Intent(question, commands, act, f"The link of {nic.id} is {word}", warning))
 
@@ -206,7 +219,9 @@ class Changes:
                 await change.plan_remove_netdev(session, subject.id, force=used),
                 lambda session: change.remove_netdev(session, subject.id, force=used),
                 f"{subject.id} is removed",
-                f"{subject.nic} is plugged into it: the NIC stays, dead, until it is unplugged." if used else "",
+                f"{subject.nic} is plugged into it: the NIC stays, dead, until it is unplugged."
+                if used
+                else "",
             )
         else:
             intent = await self._forward_removal(session, subject)

@@ -35,7 +35,7 @@ def lay_out(width: int, *, last_number: int, netdev: int, address: int) -> Colum
     roomy = width >= 110
     number = max(len(str(last_number)), 4 if not roomy else 6)
     time = CLOCK_US if roomy else CLOCK_MS if width >= 70 else 0
-    netdev = min(netdev, 10 if roomy else 6)
+    netdev = max(min(netdev, 10 if roomy else 6), 3) if netdev else 0
     length = 5 if width >= 90 else 0
     protocol = 8 if roomy else 7
     fixed = sum(part + 1 for part in (number, time, netdev, length, protocol) if part) + 2 + 2

@@ -32,9 +32,7 @@ def join(stacks: Sequence[UsernetStack], table: ConversationTable) -> tuple[Join
     tells the host's side, which is not on the guest's wire, so there and for the forward itself all flows with
     the guest's end are summed up.
     """
-    rows = [
-        _joined(stack.netdev, connection, table) for stack in stacks for connection in stack.connections
-    ]
+    rows = [_joined(stack.netdev, connection, table) for stack in stacks for connection in stack.connections]
     return tuple(sorted(rows, key=lambda row: not row.connection.is_forward))
 
 

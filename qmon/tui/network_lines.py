@@ -73,7 +73,9 @@ def _nic(nic: Nic) -> TreeLine:
         parts.append(("dim", plain(nic.model)))
     if nic.queues > 1:
         parts.append(("faint", f"{nic.queues} queues"))
-    mark: Part = ("bad", "link down") if nic.link_up is False else ("good", "up") if nic.link_up else ("dim", "")
+    mark: Part = (
+        ("bad", "link down") if nic.link_up is False else ("good", "up") if nic.link_up else ("dim", "")
+    )
     return TreeLine("nic", nic.id, tuple(parts), mark, subject=nic)
 
 
@@ -84,8 +86,7 @@ def _unplugged() -> TreeLine:
 def _netdev(now: Snapshot, netdev: Netdev) -> list[TreeLine]:
     parts: list[Part] = [("text", plain(netdev.id)), ("dim", plain(netdev.type))]
     if netdev.ghost:
-        lines = [TreeLine("ghost", netdev.id, (*parts, ("warn", "deleted, still in use")), subject=netdev)]
-        return lines
+        return [TreeLine("ghost", netdev.id, (*parts, ("warn", "deleted, still in use")), subject=netdev)]
     lines = [TreeLine("netdev", netdev.id, tuple(parts), _tap_mark(now, netdev.id), subject=netdev)]
     below: list[list[TreeLine]] = []
     below += [[_forward(forward)] for forward in forwards(now.usernet) if forward.netdev == netdev.id]
@@ -115,6 +116,30 @@ def _forward(forward: Forward) -> TreeLine:
         ("text", f"{plain(forward.guest_address)}:{forward.guest_port}"),
     )
     return TreeLine("forward", f"{host}:{forward.host_port}", parts, subject=forward)
+
+
+def details(subject: Nic | Netdev | Forward, now: Snapshot) -> str:
+    """Return all that is known of a NIC, netdev or forward, a line a fact; foreign text."""
+    if isinstance(subject, Nic):
+        link = {None: "not known (QEMU cannot be asked)", True: "up", False: "down"}[subject.link_up]
+        facts = [("model", subject.model), ("MAC address", subject.mac), ("netdev", subject.netdev)]
+        facts += [("link", link), ("queues", str(subject.queues)), ("QOM path", subject.path)]
+    elif isinstance(subject, Netdev):
+        facts = [("type", subject.type), ("info", subject.info), ("NIC", subject.nic)]
+        facts += [("queues", str(subject.queues)), ("not tapped", dict(now.not_tapped).get(subject.id))]
+        for tap in now.taps:
+            if tap.netdev == subject.id:
+                facts.append(
+                    ("tap", f"{tap.packets:,} packets, {tap.bytes:,} bytes, {tap.dropped:,} dropped")
+                )
+        for filter_ in subject.filters:
+            words = ", ".join(f"{name}={value}" for name, value in filter_.properties)
+            facts.append(("filter", f"{filter_.id} ({filter_.type}) {words}"))
+    else:
+        facts = [("netdev", subject.netdev), ("protocol", subject.protocol)]
+        facts.append(("host", f"{subject.host_address}:{subject.host_port}"))
+        facts.append(("guest", f"{subject.guest_address}:{subject.guest_port}"))
+    return "\n".join(f"{name:<12} {plain(value)}" for name, value in facts if value)
 
 
 def _branch(children: Sequence[Sequence[TreeLine]]) -> Iterator[TreeLine]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 
 import numpy as np
+from numpy.typing import NDArray
 
-from qmon.packets.batch import I64
 from qmon.packets.capture_filter import StoreFilter, compile_filter
 from qmon.packets.store import PacketStore
 
@@ -117,6 +117,6 @@ class PacketRows:
         return int(seqs[at]) if 0 <= at < len(seqs) and seqs[at] >= self.store.first_seq else None
 
     @staticmethod
-    def _is_match(seqs: I64, seq: int) -> bool:
+    def _is_match(seqs: NDArray[np.int64], seq: int) -> bool:
         at = int(np.searchsorted(seqs, seq))
         return at < len(seqs) and int(seqs[at]) == seq

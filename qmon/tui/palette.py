@@ -150,8 +150,8 @@ def _make(variables: Mapping[str, str], dark: bool) -> Palette:
             return Style(dim=share < 0.8)
         return Style(color=background.blend(foreground, share).rich_color)
 
-    def fore(name: str, **more: bool) -> Style:
-        return Style(color=colour(name).rich_color, **more)
+    def fore(name: str) -> Style:
+        return Style(color=colour(name).rich_color)
 
     def pair(front: str, back: str) -> Style:
         return Style(color=colour(front).rich_color, bgcolor=colour(back).rich_color)

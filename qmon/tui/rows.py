@@ -81,7 +81,7 @@ class RowView(Widget, can_focus=True):
             """The list it happened in."""
             return self.view
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self.top = 0
         self.cursor: int | None = None

@@ -17,11 +17,12 @@ from qmon.packets.store import PacketStore
 SLICE_PACKETS = 20_000
 
 
-def save(store: PacketStore, path: Path, expression: str = "") -> int:
-    """Write the packets kept (those that a capture filter lets through) to a new file; return how many.
+def save(store: PacketStore, name: str, expression: str = "") -> tuple[Path, int]:
+    """Write the packets kept (those that a capture filter lets through) to a new file; return it and how many.
 
     The suffix says the format: `.pcap` is classic pcap, everything else pcapng. UsageError if the file exists.
     """
+    path = Path(name).expanduser()
     if path.exists():
         raise UsageError(f"{path} exists", hint="choose another name: qmon does not overwrite captures")
     chosen = compile_filter(expression) if expression else None
@@ -41,4 +42,4 @@ def save(store: PacketStore, path: Path, expression: str = "") -> int:
             written += len(batch)
     finally:
         output.close(())
-    return written
+    return path, written

@@ -45,7 +45,7 @@ class TableView(RowView):
 
     HAS_HEADING = True
 
-    def __init__(self, columns: Sequence[Column], *, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, columns: Sequence[Column], *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.columns = tuple(columns)
         self.sorted_by: int | None = None

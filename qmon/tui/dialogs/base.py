@@ -26,6 +26,6 @@ class Dialog(ModalScreen[ResultT]):
         self.dismiss(None)
 
 
-def line(content: str, *, id: str | None = None, classes: str | None = None) -> Static:  # noqa: A002
+def line(content: str, *, id: str | None = None, classes: str | None = None) -> Static:
     """Return a line of plain text; foreign text is safe here, for no markup is read."""
     return Static(Text(content), id=id, classes=classes, markup=False)

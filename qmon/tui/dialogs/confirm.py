@@ -50,12 +50,13 @@ class ConfirmDialog(Dialog[bool]):
 
 
 class MessageDialog(Dialog[None]):
-    """An error in full, until the user has read it."""
+    """A text in full until the user has read it; an error unless told."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,q,space", "cancel", "Close", show=False)]
 
-    def __init__(self, title: str, content: str, *, hint: str = "") -> None:
+    def __init__(self, title: str, content: str, *, hint: str = "", error: bool = True) -> None:
         super().__init__()
+        self._error = error
         self._title = text.plain(title)
         self._content = text.plain_lines(content)
         self._hint = text.plain_lines(hint)
@@ -63,11 +64,12 @@ class MessageDialog(Dialog[None]):
     def compose(self) -> ComposeResult:
         """Make the message."""
         with Vertical(classes="box") as box:
-            box.border_title = "Not done"
+            box.border_title = "Not done" if self._error else self._title
             box.border_subtitle = "esc closes"
-            yield line(self._title, classes="gap")
+            if self._error:
+                yield line(self._title, classes="gap")
             with VerticalScroll(classes="gap"):
-                yield line(self._content, classes="error")
+                yield line(self._content, classes="error" if self._error else None)
                 if self._hint:
                     yield line(self._hint, classes="hint gap")
             yield line("")

@@ -54,7 +54,9 @@ class FormDialog(Dialog[ResultT], Generic[ResultT]):
             box.border_subtitle = "enter goes on · esc leaves"
             for number, field in enumerate(self._fields):
                 yield line(field.label, classes="label")
-                yield Input(field.value, placeholder=field.example, id=f"field-{number}", select_on_focus=False)
+                yield Input(
+                    field.value, placeholder=field.example, id=f"field-{number}", select_on_focus=False
+                )
             for number, hint in enumerate(self._hints):
                 yield line(hint, classes="hint gap" if not number else "hint")
             yield Static("", id="form-error", classes="error gap", markup=False)

@@ -48,7 +48,7 @@ class ConversationsPane(TableView):
             super().__init__()
             self.expression = expression
 
-    def __init__(self, store: PacketStore, *, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, store: PacketStore, *, id: str | None = None) -> None:
         super().__init__(_COLUMNS, id=id)
         self._store = store
         self._table: ConversationTable | None = None

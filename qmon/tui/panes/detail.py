@@ -33,7 +33,7 @@ class DetailTree(RowView):
     """Layers and fields; `field_at` finds the field of a byte."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space,enter", "toggle", "Open/close"),
+        Binding("space,enter", "toggle_branch", "Open/close"),
         Binding("right", "open", "Open", show=False),
         Binding("left", "close", "Close", show=False),
         Binding("E", "open_all", "Open all"),
@@ -47,7 +47,7 @@ class DetailTree(RowView):
             super().__init__()
             self.node = node
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._root: Node | None = None
         self._open: dict[Labels, bool] = {}
@@ -81,8 +81,8 @@ class DetailTree(RowView):
 
     def select_byte(self, offset: int) -> Node | None:
         """Open the way to the innermost field that holds the byte, select it and return it."""
-        labels, node = (), self._root
-        found: Node | None = None
+        labels: Labels = ()
+        node, found = self._root, None
         while node is not None:
             node = next((child for child in node.children if _holds(child, offset)), None)
             if node is not None:
@@ -151,13 +151,13 @@ class DetailTree(RowView):
         """Select; a click on the mark of a branch opens or closes it."""
         self.move_to(number)
         if x <= 2 * self._lines[number].depth + 2:
-            self.action_toggle()
+            self.action_toggle_branch()
 
     def action_choose(self) -> None:
         """Open or close."""
-        self.action_toggle()
+        self.action_toggle_branch()
 
-    def action_toggle(self) -> None:
+    def action_toggle_branch(self) -> None:
         """Open or close the branch under the cursor."""
         if self.cursor is not None and self._lines[self.cursor].node.children:
             self._set_open(not self._lines[self.cursor].open)

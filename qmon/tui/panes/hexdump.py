@@ -41,7 +41,7 @@ class HexView(RowView):
             super().__init__()
             self.offset = offset
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._data = b""
         self._marked = (0, 0)

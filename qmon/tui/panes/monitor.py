@@ -70,7 +70,7 @@ class Transcript(RowView):
         """One more than the newest line."""
         return self._forgotten + len(self._lines)
 
-    def row(self, number: int, width: int) -> Sequence[Segment]:
+    def row(self, number: int, width: int) -> Sequence[Segment]:  # noqa: ARG002
         """Draw one line."""
         line = self._lines[number - self._forgotten]
         return [Segment(" " + line.content, getattr(self.palette, line.style))]
@@ -127,6 +127,7 @@ class MonitorPane(Vertical):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+t", "switch", "HMP/QMP"),
         Binding("ctrl+l", "clear", "Clear", show=False),
+        Binding("escape", "leave", "Leave the prompt", show=False),
     ]
     DEFAULT_CSS = """
     MonitorPane {
@@ -171,6 +172,11 @@ class MonitorPane(Vertical):
         self.mode = "qmp" if self.mode == "hmp" else "hmp"
         self.query_one("#prompt-name", Static).update(PROMPTS[self.mode])
         self._learn(self.mode)
+
+    def action_leave(self) -> None:
+        """Out of the prompt, so that other keys do what they do elsewhere; back into it."""
+        prompt = self.query_one(Prompt)
+        (self.transcript if prompt.has_focus else prompt).focus()
 
     def action_clear(self) -> None:
         """Forget the transcript."""
@@ -224,7 +230,15 @@ async def _hmp_names(session: Session) -> tuple[str, ...]:
     return (*_COMMON_HMP, *sorted(set(names)))
 
 
-_COMMON_HMP = ("info network", "info usernet", "info qtree", "info status", "info pci", "hostfwd_add", "hostfwd_remove")
+_COMMON_HMP = (
+    "info network",
+    "info usernet",
+    "info qtree",
+    "info status",
+    "info pci",
+    "hostfwd_add",
+    "hostfwd_remove",
+)
 
 
 async def _qmp_names(session: Session) -> tuple[str, ...]:

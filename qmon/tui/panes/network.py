@@ -65,7 +65,9 @@ class NetworkPane(RowView):
     @property
     def selected(self) -> TreeLine | None:
         """The line under the cursor."""
-        return self._lines[self.cursor] if self.cursor is not None and self.cursor < len(self._lines) else None
+        return (
+            self._lines[self.cursor] if self.cursor is not None and self.cursor < len(self._lines) else None
+        )
 
     # What RowView asks for
 

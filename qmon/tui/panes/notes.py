@@ -18,7 +18,7 @@ _COLUMNS = (Column("Time", 15), Column("Kind", 9), Column("What", 20, share=1))
 class NotesPane(TableView):
     """One line a note."""
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, *, id: str | None = None) -> None:
         super().__init__(_COLUMNS, id=id)
         self._notes: Sequence[Note] = ()
 

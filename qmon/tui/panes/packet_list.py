@@ -40,7 +40,7 @@ class PacketList(RowView):
     class ModeChanged(Message):
         """Follow or pause went on or off."""
 
-    def __init__(self, store: PacketStore, *, follow: bool, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, store: PacketStore, *, follow: bool, id: str | None = None) -> None:
         super().__init__(id=id)
         self.rows = PacketRows(store)
         self.follow = follow
@@ -176,7 +176,7 @@ class PacketList(RowView):
         titles = [
             ("No.", c.number, True),
             ("Since first" if self.since_first else "Time", c.time, False),
-            ("Netdev", c.netdev, False),
+            ("Netdev" if c.netdev >= 6 else "Net", c.netdev, False),
             ("", c.direction, False),
             ("Source", c.address, False),
             ("Destination", c.address, False),

@@ -53,7 +53,7 @@ class PacketsPane(Vertical):
     }
     """
 
-    def __init__(self, store: PacketStore, *, follow: bool, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, store: PacketStore, *, follow: bool, id: str | None = None) -> None:
         super().__init__(id=id)
         self._store = store
         self._follow = follow
@@ -81,41 +81,41 @@ class PacketsPane(Vertical):
     @property
     def entry(self) -> Widget:
         """What gets the focus when the pane is opened."""
-        return self.list
+        return self.packet_list
 
     @property
-    def list(self) -> PacketList:
+    def packet_list(self) -> PacketList:
         """The packet list."""
         return self.query_one(PacketList)
 
     @property
-    def tree(self) -> DetailTree:
+    def detail(self) -> DetailTree:
         """The selected packet's dissection."""
         return self.query_one(DetailTree)
 
     @property
-    def bytes(self) -> HexView:
+    def hex_view(self) -> HexView:
         """The selected packet's bytes."""
         return self.query_one(HexView)
 
     def on_resize(self) -> None:
         """Give the bytes 16 or 8 columns, or the whole room to the tree where even 8 would squeeze it."""
-        self.set_class(self.size.width < 125, "-narrow")
+        self.set_class(self.size.width < 118, "-narrow")
 
     def tick(self) -> None:
         """Take in new packets."""
-        self.list.tick()
+        self.packet_list.tick()
         self.update_status()
 
     def set_waiting(self, lines: Sequence[str]) -> None:
         """Say why there are no packets yet."""
-        if tuple(lines) != tuple(self.list.waiting_lines):
-            self.list.waiting_lines = tuple(lines)
-            self.list.refresh()
+        if tuple(lines) != tuple(self.packet_list.waiting_lines):
+            self.packet_list.waiting_lines = tuple(lines)
+            self.packet_list.refresh()
 
     def update_status(self) -> None:
         """Bring the rule between list and packet up to date."""
-        rows = self.list.rows
+        rows = self.packet_list.rows
         self.query_one(StatusRule).show(
             PacketStatus(
                 shown=rows.matches,
@@ -123,7 +123,7 @@ class PacketsPane(Vertical):
                 expression=rows.expression,
                 only_matches=rows.only_matches,
                 behind=rows.behind,
-                follow=self.list.follow,
+                follow=self.packet_list.follow,
                 paused=rows.paused,
                 selected=self._describe(self._shown),
             )
@@ -143,11 +143,11 @@ class PacketsPane(Vertical):
     @on(RowView.Highlighted, "#packet-list")
     def _packet_selected(self, event: RowView.Highlighted) -> None:
         event.stop()
-        self._wanted = self.list.selected_seq
+        self._wanted = self.packet_list.selected_seq
         if self._wanted is None:
             self._shown = None
-            self.tree.clear("No packet is selected")
-            self.bytes.show(b"")
+            self.detail.clear("No packet is selected")
+            self.hex_view.show(b"")
         elif self._wanted != self._shown:
             self._load()
 
@@ -159,8 +159,8 @@ class PacketsPane(Vertical):
             frame, link_type = self._store.frame(seq), self._store.link_type(seq)
         except (QmonError, IndexError) as problem:
             self._shown = seq
-            self.bytes.show(b"")
-            self.tree.clear(text.plain(str(problem)))
+            self.hex_view.show(b"")
+            self.detail.clear(text.plain(str(problem)))
             return
         self._dissecting = True
         self._dissect(seq, frame, link_type)
@@ -172,11 +172,11 @@ class PacketsPane(Vertical):
         if self._wanted is None:
             return
         self._shown = seq
-        self.bytes.show(frame)
-        self.tree.show(root)
-        selected = self.tree.selected
+        self.hex_view.show(frame)
+        self.detail.show(root)
+        selected = self.detail.selected
         if selected is not None:
-            self.bytes.mark(selected.start, selected.stop)
+            self.hex_view.mark(selected.start, selected.stop)
         self.update_status()
         self._load()
 
@@ -185,21 +185,21 @@ class PacketsPane(Vertical):
     @on(DetailTree.FieldSelected)
     def _field_selected(self, event: DetailTree.FieldSelected) -> None:
         event.stop()
-        self.bytes.mark(event.node.start, event.node.stop)
+        self.hex_view.mark(event.node.start, event.node.stop)
 
     @on(HexView.ByteSelected)
     def _byte_selected(self, event: HexView.ByteSelected) -> None:
         event.stop()
-        node = self.tree.select_byte(event.offset)
+        node = self.detail.select_byte(event.offset)
         if node is not None:
-            self.bytes.mark(node.start, node.stop, reveal=False)
+            self.hex_view.mark(node.start, node.stop, reveal=False)
 
     @on(RowView.Chosen, "#packet-list")
     def _into(self, event: RowView.Chosen) -> None:
         event.stop()
-        self.tree.focus()
-        if self.tree.cursor is None:
-            self.tree.move_to(0)
+        self.detail.focus()
+        if self.detail.cursor is None:
+            self.detail.move_to(0)
 
     # Filter
 
@@ -209,7 +209,7 @@ class PacketsPane(Vertical):
 
     def action_filter(self) -> None:
         """Type a capture filter."""
-        self.query_one(FilterBar).open(self.list.rows.expression)
+        self.query_one(FilterBar).open(self.packet_list.rows.expression)
 
     @on(FilterBar.Applied)
     def _filter_applied(self, event: FilterBar.Applied) -> None:
@@ -220,36 +220,36 @@ class PacketsPane(Vertical):
     @on(FilterBar.Left)
     def _leave_filter(self) -> None:
         self.query_one(FilterBar).close()
-        self.list.focus()
+        self.packet_list.focus()
 
     def set_filter(self, expression: str) -> None:
         """Filter the list; UsageError if libpcap does not understand the expression."""
-        self.list.set_filter(expression)
+        self.packet_list.set_filter(expression)
         self.update_status()
 
     def action_match(self, step: int) -> None:
         """Go to the next or previous packet that the filter matches."""
-        rows = self.list.rows
+        rows = self.packet_list.rows
         if not rows.filtering:
             self.notify("There is no filter: press / to set one")
             return
-        at = self.list.selected_seq
+        at = self.packet_list.selected_seq
         found = rows.match_after(-1 if at is None else at, step)
         if found is None:
             self.notify("No further match" if step > 0 else "No earlier match")
         else:
-            self.list.go_to_seq(found)
+            self.packet_list.go_to_seq(found)
 
     def action_marking(self) -> None:
         """Let the filter mark what matches among all packets, or hide the others."""
-        self.list.set_only_matches(not self.list.rows.only_matches)
+        self.packet_list.set_only_matches(not self.packet_list.rows.only_matches)
         self.update_status()
 
     def action_back(self) -> None:
         """Out: from tree or bytes to the list, from the list to all packets."""
-        if not self.list.has_focus:
-            self.list.focus()
-        elif self.list.rows.filtering:
+        if not self.packet_list.has_focus:
+            self.packet_list.focus()
+        elif self.packet_list.rows.filtering:
             self.set_filter("")
 
     def action_toggle_bytes(self) -> None:

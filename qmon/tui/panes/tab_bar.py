@@ -32,7 +32,7 @@ class TabBar(Widget):
             super().__init__()
             self.name = name
 
-    def __init__(self, names: Sequence[str], *, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, names: Sequence[str], *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.names = tuple(names)
         self.open = self.names[0]

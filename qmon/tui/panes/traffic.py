@@ -127,7 +127,10 @@ class TrafficPane(Widget):
         title.append(Segment(peak.rjust(left) if len(peak) < left else " " * max(left, 0), palette.faint))
         rows = height - 1
         if rows < 2:
-            return [title, *_row(bars(_both(one), cells=width - 1, rows=1, peak=one.peak)[:rows], palette.outgoing)]
+            return [
+                title,
+                *_row(bars(_both(one), cells=width - 1, rows=1, peak=one.peak)[:rows], palette.outgoing),
+            ]
         upper = rows - rows // 2
         up = bars(one.outgoing, cells=width - 1, rows=upper, peak=one.peak)
         down = bars(one.incoming, cells=width - 1, rows=rows // 2, peak=one.peak, hanging=True)

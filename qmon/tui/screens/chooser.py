@@ -71,7 +71,11 @@ class VmTable(TableView):
         """Say what is known of one VM."""
         vm, palette = self.vms[number], self.palette
         usable = vm.state in USABLE
-        where = str(vm.monitor.address) if usable and vm.monitor else " · ".join(filter(None, [vm.reason, vm.hint]))
+        where = (
+            str(vm.monitor.address)
+            if usable and vm.monitor
+            else " · ".join(filter(None, [vm.reason, vm.hint]))
+        )
         style: Style = palette.text if usable else palette.dim
         return (
             (str(vm.pid), palette.dim),
@@ -119,7 +123,9 @@ class ChooserScreen(Screen[None]):
             vms = await asyncio.to_thread(list_vms)
             self.query_one(VmTable).show(vms)
             count = len(vms)
-            left: list[Part] = [("strong", "no VM" if not count else f"{count} VM{'s' if count > 1 else ''} here")]
+            left: list[Part] = [
+                ("strong", "no VM" if not count else f"{count} VM{'s' if count > 1 else ''} here")
+            ]
             self.query_one(HeaderLine).show(left)
             self._take_the_first_that_comes(vms)
             await asyncio.sleep(LOOK_EVERY_S)

@@ -44,7 +44,6 @@ class DashboardScreen(TabbedScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "add", "Add", tooltip="Add a netdev, NIC or forward"),
         Binding("t", "network", "Network", tooltip="Go to the network tree"),
-        Binding("w", "save", "Save", tooltip="Save packets to a file"),
         Binding("W", "wireshark", "Wireshark", show=False, tooltip="Show the packets live in Wireshark"),
         Binding("colon", "monitor", "Monitor", key_display=":", tooltip="Type a monitor line"),
         Binding("v", "other_vm", "VMs", show=False, tooltip="Choose another VM"),
@@ -106,14 +105,18 @@ class DashboardScreen(TabbedScreen):
 
     def _show_header(self, now: Snapshot) -> None:
         running = now.run_state == "running"
-        left: list[Part] = [("strong", text.plain(now.name or (f"pid {now.pid}" if now.pid else now.address)))]
+        left: list[Part] = [
+            ("strong", text.plain(now.name or (f"pid {now.pid}" if now.pid else now.address)))
+        ]
         left += [("dim", f"QEMU {text.plain(now.qemu_version)}")]
         if now.connection is Connection.CONNECTED:
             left.append(("good" if running else "warn", text.plain(now.run_state)))
         else:
             left.append(("bad", str(now.connection)))
         live = sum(tap.reason is None for tap in now.taps)
-        right: list[Part] = [("recording", f"● {live} tap{'' if live == 1 else 's'}") if live else ("dim", "○ no taps")]
+        right: list[Part] = [
+            ("recording", f"● {live} tap{'' if live == 1 else 's'}") if live else ("dim", "○ no taps")
+        ]
         right += [("text", f"{now.packets:,} packets"), ("text", amount(now.bytes))]
         right.append(("bad" if now.dropped else "dim", f"{now.dropped:,} dropped"))
         self.query_one(HeaderLine).show(left, right)
@@ -133,11 +136,16 @@ class DashboardScreen(TabbedScreen):
 
     # Keys
 
+    def save_name(self) -> str:
+        """Name a file after the VM."""
+        return self.watch_vm.snapshot().name or "vm"
+
     def _monitor_line_sent(self, line: str) -> None:
         self.watch_vm.log("monitor", line)
 
     def open_tab(self, name: str) -> None:
         """Open a tab; the monitor's prompt learns its commands then."""
+        self.remove_class("-tree")
         super().open_tab(name)
         if isinstance(self.open_pane, MonitorPane):
             self.open_pane.opened()
@@ -170,13 +178,10 @@ class DashboardScreen(TabbedScreen):
         """Add a netdev, NIC or forward."""
         self.changes.add()
 
-    def action_save(self) -> None:
-        """Save packets to a file."""
-        self.changes.save(self.query_one(PacketsPane).list.rows)
-
-    def action_wireshark(self) -> None:
-        """Show the packets live in Wireshark."""
-        self.changes.wireshark()
+    @on(NetworkPane.Asked)
+    def _asked(self, event: NetworkPane.Asked) -> None:
+        event.stop()
+        self.changes.asked(event.what, event.line)
 
     @on(ConversationsPane.Picked)
     @on(UsernetPane.Picked)

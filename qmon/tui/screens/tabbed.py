@@ -5,16 +5,24 @@ Owns which pane is open. Must never know what a pane shows.
 
 from __future__ import annotations
 
+import asyncio
+import re
+import time
+from collections.abc import Sequence
 from typing import ClassVar
 
-from textual import on
+from textual import on, work
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher
 
+from qmon import text
 from qmon.tui.app import QmonApp
+from qmon.tui.dialogs.form import Field, FormDialog
+from qmon.tui.panes.packets import PacketsPane
 from qmon.tui.panes.tab_bar import TabBar
+from qmon.tui.saving import save
 
 DRAW_HZ = 30
 
@@ -27,6 +35,7 @@ class TabbedScreen(Screen[None]):
     """
     TABS: ClassVar[tuple[str, ...]] = ()
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("w", "save", "Save", tooltip="Save packets to a file"),
         *(Binding(str(number), f"tab({number})", show=False) for number in range(1, 10)),
     ]
 
@@ -58,6 +67,31 @@ class TabbedScreen(Screen[None]):
         pane = self.open_pane
         entry: Widget = getattr(pane, "entry", pane)
         entry.focus()
+
+    def save_name(self) -> str:
+        """Return what a file with these packets could be called, without time and suffix."""
+        raise NotImplementedError
+
+    @work(group="save", exclusive=True)
+    async def action_save(self) -> None:
+        """Ask for a file and write the packets into it."""
+        rows = self.query_one(PacketsPane).packet_list.rows
+
+        async def check(values: Sequence[str]) -> str:
+            path, count = await asyncio.to_thread(save, rows.store, values[0], values[1])
+            return f"{count:,} packets are in {path}"
+
+        stem = re.sub(r"[^\w.-]", "_", self.save_name())
+        fields = (
+            Field("File", "capture.pcapng", f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}.pcapng"),
+            Field("Capture filter (empty: all packets)", "tcp port 80", rows.expression),
+        )
+        dialog = FormDialog(
+            "Save packets", fields, check, hints=("The suffix .pcap makes a classic pcap file.",)
+        )
+        said = await self.app.push_screen_wait(dialog)
+        if said is not None:
+            self.notify(text.plain(said), markup=False)
 
     def action_tab(self, number: int) -> None:
         """Open a tab by its number."""

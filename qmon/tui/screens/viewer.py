@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import ClassVar
 
 from textual import on, work
@@ -106,6 +107,10 @@ class ViewerScreen(TabbedScreen):
         if self._file.damage or self._problem:
             right.insert(0, ("bad", "damaged"))
         self.query_one(HeaderLine).show(left, right)
+
+    def save_name(self) -> str:
+        """Name a file after the one that is looked at."""
+        return Path(self._title).stem + "-part"
 
     @on(ConversationsPane.Picked)
     def _conversation_picked(self, event: ConversationsPane.Picked) -> None:
