@@ -1,21 +1,49 @@
-"""Every tap of one VM: its clock, its guardian, its limit. (Skeleton; being filled in.)"""
+"""Every tap of one VM: its clock, its guardian, its limit.
+
+Owns the life of the taps: made on request, made again after the guardian sealed them, removed on every way out. Must
+never change the VM in any other way, and never lose a frame without a note and a count.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+import itertools
+import time
+from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from qmon.packets.batch import FrameBatch, Interface, Note
+from qmon.capture import tap as taps
+from qmon.capture.clock import Clock
+from qmon.capture.guardian import guardian
+from qmon.capture.ids import Owner
+from qmon.capture.intake import Intake
+from qmon.capture.kernel import WriteWatch
+from qmon.capture.sweep import Swept, sweep
+from qmon.capture.tap import Channel, Place
+from qmon.errors import Interrupted, Refused, TimedOut
+from qmon.packets.batch import DEFAULT_SNAPLEN, FrameBatch, Interface, Note
 
 if TYPE_CHECKING:
     from qmon.monitor.discovery import Vm
-    from qmon.monitor.session import Session
+    from qmon.monitor.session import Event, Session
+
+LIMIT_BYTES = 64 << 20
+_SOON_S = 0.02
+# How far behind the moment of a poll frames may be that the next one hands out.
+_SETTLED_NS, _UNSETTLED_NS = 20_000_000, 400_000_000
+_numbers = itertools.count()
+_keys = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
 class TapState:
-    """One tap as it stands; `interface` indexes `VmCapture.interfaces`, `reason` says why it ended (None: live)."""
+    """One tap as it stands; `interface` indexes `VmCapture.interfaces`, `reason` says why it ended (None: live).
+
+    `dropped` counts frames known to be lost, `gaps` stretches of which nobody knows how many were.
+    """
 
     netdev: str
     interface: int
@@ -34,46 +62,379 @@ class Polled:
     notes: tuple[Note, ...] = ()
 
 
+@dataclass(slots=True)
+class _Tap:
+    netdev: str
+    interface: int
+    channels: tuple[Channel, ...] = ()
+    packets: int = 0
+    bytes: int = 0
+    gaps: int = 0
+    reason: str | None = None
+    renewing: bool = field(default=False)
+
+    def state(self) -> TapState:
+        return TapState(
+            self.netdev,
+            self.interface,
+            self.packets + sum(channel.packets for channel in self.channels),
+            self.bytes + sum(channel.bytes for channel in self.channels),
+            0,
+            self.gaps,
+            self.reason,
+        )
+
+    def retire(self) -> None:
+        self.packets += sum(channel.packets for channel in self.channels)
+        self.bytes += sum(channel.bytes for channel in self.channels)
+        self.channels = ()
+
+
 class VmCapture:
-    """The capture of one VM, as `async with`; leaving removes every tap."""
+    """The capture of one VM, as `async with`; leaving removes every tap, and one more `poll` gives the rest.
+
+    `events` makes notes of the VM's QMP events. `raw_time` keeps QEMU's own stamps.
+    """
 
     def __init__(
         self,
         session: Session,
         vm: Vm | None = None,
         *,
-        snaplen: int = 262_144,
-        limit_bytes: int = 64 << 20,
+        snaplen: int = DEFAULT_SNAPLEN,
+        limit_bytes: int = LIMIT_BYTES,
         raw_time: bool = False,
         events: bool = False,
+        sweep_foreign: bool = False,
     ) -> None:
-        self.interfaces: tuple[Interface, ...] = ()
-        self.taps: tuple[TapState, ...] = ()
+        self.clock = Clock(steady=vm is None or "-icount" not in vm.argv)
+        self.swept = Swept()
+        self.shut_down = False
+        self._session = session
+        self._vm = vm
+        self._snaplen = snaplen
+        self._limit_bytes = limit_bytes
+        self._raw_time = raw_time
+        self._tell_events = events
+        self._sweep_foreign = sweep_foreign
+        self._have_swept = False
+        self._key = next(_keys)
+        self._taps: dict[str, _Tap] = {}
+        self._ended: list[TapState] = []
+        self._interfaces: list[Interface] = []
+        self._notes: list[Note] = []
+        self._leftovers: list[FrameBatch] = []
+        self._intake = Intake(self.clock, raw_time=raw_time)
+        self._writes = WriteWatch()
+        self._listening = False
+        self._stirred = asyncio.Event()
+        self._changing = asyncio.Lock()
+        self._stack = AsyncExitStack()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._life: asyncio.Task[None] | None = None
+        self._closed = False
+        self._adopted: list[Session] = []
+        self._polled_ns = 0
+
+    def __repr__(self) -> str:
+        return f"<VmCapture {self._session!r} taps={sorted(self._taps)}>"
 
     async def __aenter__(self) -> Self:
+        self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
+        self._life = self._tasks.create_task(
+            self._follow_events(self._session), name="time line of the capture"
+        )
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        return
+        await self.finish()
+
+    # What a front end asks for
+
+    @property
+    def interfaces(self) -> tuple[Interface, ...]:
+        """Where frames come from; a batch's `interface` is an index into it. It only grows."""
+        times = self._describe_times()
+        return tuple(
+            Interface(
+                name=one.name,
+                link_type=one.link_type,
+                snaplen=self._snaplen,
+                description=f"{one.description}; {times}" if one.description else times,
+                mac=one.mac,
+            )
+            for one in self._interfaces
+        )
+
+    @property
+    def taps(self) -> tuple[TapState, ...]:
+        """The taps that are open."""
+        return tuple(tap.state() for tap in self._taps.values())
+
+    @property
+    def totals(self) -> tuple[TapState, ...]:
+        """All taps there ever were, those that ended too."""
+        return (*self._ended, *self.taps)
 
     async def tap(self, netdev: str) -> TapState:
-        """Start to capture; `Refused` says why not and what would help."""
-        raise NotImplementedError
+        """Start to capture on a netdev; `Refused` says why not and what would help."""
+        async with self._changing:
+            if netdev in self._taps:
+                return self._taps[netdev].state()
+            await self._sweep_once()
+            known = [interface.name for interface in self._interfaces]
+            tap = _Tap(netdev, known.index(netdev) if netdev in known else len(known))
+            tap.channels = await self._open(tap)
+            if netdev not in known:
+                self._interfaces.append(Interface(name=netdev))
+            self._taps[netdev] = tap
+            return tap.state()
 
     async def untap(self, netdev: str) -> None:
-        """End the capture of a netdev; what it wrote is still handed out by `poll`."""
-        raise NotImplementedError
+        """End the capture of a netdev; what QEMU wrote is still handed out by `poll`."""
+        async with self._changing:
+            tap = self._taps.pop(netdev, None)
+            if tap is not None:
+                await self._close(tap)
+                self._ended.append(tap.state())
+
+    @property
+    def complete_until(self) -> int:
+        """The time (UTC ns) up to which all frames have been handed out; where that is not known, long ago."""
+        return self._polled_ns - (_UNSETTLED_NS if self._intake.pending else _SETTLED_NS)
 
     def poll(self) -> Polled:
-        """Return what came since; never blocks."""
-        return Polled()
+        """Return what came since the last poll; never blocks."""
+        self._stirred.clear()
+        self._polled_ns = time.time_ns()
+        batches = self._leftovers
+        self._leftovers = []
+        if not self._closed:
+            self._writes.clear()
+            batch = self._intake.poll()
+            if batch is not None:
+                batches.append(batch)
+            self._look_after_taps()
+            self._listen(self.clock.current.offset is None)
+        notes, self._notes = tuple(self._notes), []
+        return Polled(FrameBatch.concatenate(batches) if batches else None, notes)
 
     async def wait(self, timeout_s: float) -> None:
         """Wait until there may be frames, at most `timeout_s`."""
-        raise NotImplementedError
+        if self._intake.pending:
+            timeout_s = min(timeout_s, _SOON_S)
+        self._listen(True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._stirred.wait()
+
+    def adopt(self, sessions: Sequence[Session]) -> None:
+        """Close these sessions when the capture is finished."""
+        self._adopted += sessions
+
+    async def finish(self) -> None:
+        """End every tap, come what may; one more `poll` gives what they held. Leaving the block does it too."""
+        if self._closed:
+            return
+        self._closed = True
+        assert self._life is not None
+        self._life.cancel()
+        try:
+            await self._stack.__aexit__(None, None, None)
+        finally:
+            await _to_the_end(self._remove_all())
 
     async def rebind(self, session: Session) -> None:
-        """Go on with a new session on the same VM."""
-        raise NotImplementedError
+        """Go on with a new session on the same VM, after the old one was lost; taps are not touched."""
+        assert self._tasks is not None
+        assert self._life is not None
+        self._life.cancel()
+        self._session = session
+        self._life = self._tasks.create_task(self._follow_events(session), name="time line of the capture")
+        self.note("monitor", "the monitor is back")
+
+    # Taps
+
+    def _place(self) -> Place:
+        number, owner = next(_numbers), Owner.this_process()
+        pid = self._vm.pid if self._vm else self._session.peer_pid
+        return Place(
+            session=self._session,
+            pid=pid,
+            key=self._key,
+            limit_bytes=self._limit_bytes,
+            snaplen=self._snaplen,
+            name=lambda purpose: owner.name(number, purpose),
+        )
+
+    async def _open(self, tap: _Tap) -> tuple[Channel, ...]:
+        channels = await taps.open_tap(self._place(), tap.netdev, tap.interface)
+        for channel in channels:
+            self._writes.add(channel.follower.fd)
+            self._intake.add(channel)
+        self._listen(True)
+        return channels
+
+    async def _close(self, tap: _Tap) -> None:
+        channels = tap.channels
+        for channel in channels:
+            left = await taps.remove_filter(self._session, channel)
+            if left is not None:
+                self.note(
+                    "gap",
+                    f"the filter {channel.filter_id} could not be removed ({left}); it is sealed and writes no more",
+                )
+        for channel in channels:
+            self._intake.remove(channel)
+            self._writes.remove(channel.follower.fd)
+        tap.retire()
+        for channel in channels:
+            channel.close()
+
+    async def _remove_all(self) -> None:
+        async with self._changing:
+            for netdev in list(self._taps):
+                tap = self._taps.pop(netdev)
+                await self._close(tap)
+                self._ended.append(tap.state())
+        batch = self._intake.finish()
+        if batch is not None:
+            self._leftovers.append(batch)
+        self._listen(False)
+        self._writes.close()
+        for session in self._adopted:
+            await session.close()
+
+    async def _sweep_once(self) -> None:
+        if self._have_swept:
+            return
+        self._have_swept = True
+        self.swept = await sweep(self._session, foreign_too=self._sweep_foreign)
+        if self.swept.removed:
+            count = len(self.swept.removed)
+            self.note(
+                "change",
+                f"removed {count} filters that a qmon which is gone had left: {', '.join(self.swept.removed)}",
+            )
+        if self.swept.foreign:
+            self.note("change", f"left alone, made by a qmon elsewhere: {', '.join(self.swept.foreign)}")
+
+    # Looking after them
+
+    def _look_after_taps(self) -> None:
+        guardian().check()
+        for tap in self._taps.values():
+            if tap.renewing or tap.reason or not tap.channels:
+                continue
+            if any(channel.follower.sealed or channel.follower.stuck for channel in tap.channels):
+                assert self._tasks is not None
+                tap.renewing = True
+                self._tasks.create_task(self._renew(tap), name=f"tap {tap.netdev} again")
+
+    async def _renew(self, tap: _Tap) -> None:
+        """Tap again after the guardian sealed the memfds, or QEMU gave up writing; note what is missing."""
+        began = time.time_ns()
+        async with self._changing:
+            if self._taps.get(tap.netdev) is not tap:
+                return
+            stuck = any(channel.follower.stuck for channel in tap.channels)
+            since = self._last_time(tap)
+            try:
+                await self._close(tap)
+                tap.channels = await self._open(tap)
+            except (Refused, Interrupted, TimedOut) as problem:
+                tap.reason = problem.message
+            tap.renewing = False
+        tap.gaps += 1
+        why = (
+            "QEMU could not write its packets"
+            if stuck
+            else "more packets were waiting than the limit allows: qmon was stopped or too slow"
+        )
+        until = "the end" if tap.reason else _clock_time(time.time_ns())
+        self.note(
+            "gap",
+            f"{tap.netdev}: packets are missing from {_clock_time(since or began)} to {until}: {why}",
+            interface=tap.interface,
+        )
+
+    def _last_time(self, tap: _Tap) -> int | None:
+        """Return when the last frame of a tap was, by draining it."""
+        self._intake.drain(list(tap.channels))
+        return self._intake.last_time(list(tap.channels))
+
+    # The time line
+
+    async def _follow_events(self, session: Session) -> None:
+        async for event in session.events():
+            self._hear(event)
+            if self._tell_events:
+                details = ", ".join(f"{key}={value}" for key, value in event.data.items())
+                self.note("event", f"{event.name} {details}".rstrip(), time_ns=event.time_ns)
+
+    def _hear(self, event: Event) -> None:
+        if event.name == "STOP":
+            self._intake.stop(event.time_ns)
+        elif event.name == "RESUME":
+            self._intake.resume(event.time_ns)
+        elif event.name == "RESET":
+            self._intake.reset()
+        elif event.name == "SHUTDOWN":
+            self.shut_down = True
+        self._stirred.set()
+
+    def note(self, kind: str, text: str, *, time_ns: int | None = None, interface: int | None = None) -> None:
+        """Add to what the next poll says; at this moment unless a time (UTC ns) is given."""
+        self._notes.append(Note(time.time_ns() if not time_ns else time_ns, text, kind, interface))
+        self._stirred.set()
+
+    def _describe_times(self) -> str:
+        if self._raw_time:
+            return "times as QEMU stamped them"
+        epoch = self.clock.epochs[0]
+        if not self.clock.steady:
+            return "times only roughly the host's: the VM runs with -icount"
+        if epoch.offset is None:
+            return "times by the host's clock"
+        return f"times by the host's clock, within {max(epoch.bound, 1000) / 1e6:.3g} ms"
+
+    # Waking up
+
+    def _listen(self, wanted: bool) -> None:
+        if wanted == self._listening:
+            return
+        self._listening = wanted
+        loop = asyncio.get_running_loop()
+        if wanted:
+            loop.add_reader(self._writes.fd, self._written)
+        else:
+            loop.remove_reader(self._writes.fd)
+
+    def _written(self) -> None:
+        self._writes.clear()
+        if self.clock.current.offset is None:
+            self._intake.read_now()
+        else:
+            self._listen(False)
+        self._stirred.set()
+
+
+def _clock_time(time_ns: int) -> str:
+    seconds, rest = divmod(time_ns, 1_000_000_000)
+    return f"{time.strftime('%H:%M:%S', time.localtime(seconds))}.{rest // 1_000_000:03d}"
+
+
+async def _to_the_end(work: Coroutine[None, None, None]) -> None:
+    """Await something although we are cancelled meanwhile; the cancellation goes on afterwards."""
+    task = asyncio.create_task(work, name="end of the capture")
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            cancelled = True
+    task.result()
+    if cancelled:
+        raise asyncio.CancelledError

@@ -1,0 +1,169 @@
+"""A VM's stamps mapped to the host's clock: one constant an epoch, found by bracketing, never moved.
+
+QEMU stamps a packet with its virtual clock since the VM's start plus whole seconds fixed when the filter was made
+(net/dump.c). The virtual clock runs with the host's monotonic clock while the VM runs and stands still while it
+does not. Within an epoch, true time - stamp is therefore one constant, and every look at the file bounds it: a
+record that was seen cannot be younger than that moment, and the last record of a file cannot be much older than
+the file's last write.
+
+Owns the arithmetic only. Must never read a clock or a file: sightings and times come in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+NS = 1_000_000_000
+HOLD_NS = 300_000_000
+# A bracket this narrow needs no more packets.
+_NARROW_NS = 100_000
+_SETTLE_NS = 60_000_000
+# The stamp is taken before the write; a busy host may run something else between the two.
+_TOLERANCE_NS = 3_000_000
+_LATE_WRITES = 3
+
+
+@dataclass(slots=True)
+class Bracket:
+    """Bounds of true time - stamp; `upper` is strict, `lower` may be late by what lies between stamp and write."""
+
+    lower: int | None = None
+    upper: int | None = None
+
+    def add(self, stamp: int, seen: int, written: int | None) -> None:
+        """Take one sighting."""
+        upper = seen - stamp
+        self.upper = upper if self.upper is None else min(self.upper, upper)
+        if written is not None:
+            lower = written - stamp
+            self.lower = lower if self.lower is None else max(self.lower, lower)
+
+    @property
+    def width(self) -> int | None:
+        """How wide it is; None while a side is open."""
+        if self.lower is None or self.upper is None:
+            return None
+        return max(0, self.upper - self.lower)
+
+    def estimate(self) -> tuple[int, int]:
+        """Return the constant and how far off it may be."""
+        assert self.upper is not None
+        if self.lower is None:
+            return self.upper, HOLD_NS
+        if self.lower >= self.upper:
+            return self.upper, max(self.lower - self.upper, 1_000)
+        half = (self.upper - self.lower) // 2
+        return self.lower + half, half + 1_000
+
+
+@dataclass(slots=True)
+class Epoch:
+    """A stretch of one constant. `offset` is None while it is still open; `reason` is why it began."""
+
+    reason: str
+    prior: int | None = None
+    bracket: Bracket = field(default_factory=Bracket)
+    first_seen: int | None = None
+    offset: int | None = None
+    bound: int = 0
+
+    def fix(self) -> None:
+        """Choose the constant for good; the epoch before it is believed as long as nothing seen contradicts it."""
+        if self.bracket.upper is None:
+            self.offset, self.bound = self.prior or 0, HOLD_NS
+            return
+        offset, bound = self.bracket.estimate()
+        if self.prior is not None and abs(self.prior - offset) <= bound:
+            offset = self.prior
+        self.offset, self.bound = offset, bound
+
+    def ready(self, now: int) -> bool:
+        """Say whether enough was seen, or enough time has passed, to choose."""
+        if self.first_seen is None:
+            return False
+        waited = now - self.first_seen
+        width = self.bracket.width
+        narrow = width is not None and width <= _NARROW_NS
+        return waited >= HOLD_NS or (narrow and waited >= _SETTLE_NS)
+
+
+class Clock:
+    """One VM's clock: epochs in order. Stamps given to it are those of one filter, the others' seconds removed."""
+
+    def __init__(self, *, steady: bool = True) -> None:
+        self.epochs: list[Epoch] = [Epoch("attach")]
+        self.steady = steady
+        self._late = 0
+
+    def __repr__(self) -> str:
+        current = self.current
+        return f"<Clock epoch {len(self.epochs) - 1} ({current.reason}) offset={current.offset}>"
+
+    @property
+    def current(self) -> Epoch:
+        """The epoch that new packets belong to."""
+        return self.epochs[-1]
+
+    @property
+    def number(self) -> int:
+        """Which epoch that is."""
+        return len(self.epochs) - 1
+
+    def guess(self) -> int | None:
+        """Return the constant of the current epoch, or the best guess at it; None while nothing was seen."""
+        epoch = self.current
+        if epoch.offset is not None:
+            return epoch.offset
+        return epoch.prior if epoch.bracket.upper is None else epoch.bracket.estimate()[0]
+
+    def sight(self, stamp: int, seen: int, written: int | None) -> None:
+        """Take a sighting of the current epoch; begin a new one where it contradicts what was fixed."""
+        epoch = self.current
+        if epoch.offset is not None and self.steady and self._contradicts(epoch, stamp, seen, written):
+            self.begin("the VM's clock jumped")
+            epoch = self.current
+        if epoch.first_seen is None:
+            epoch.first_seen = seen
+        if epoch.offset is None:
+            epoch.bracket.add(stamp, seen, written)
+
+    def notice(self, now: int) -> None:
+        """Frames of the current epoch came that say nothing of its constant: they wait no longer than others."""
+        if self.current.first_seen is None:
+            self.current.first_seen = now
+
+    def _contradicts(self, epoch: Epoch, stamp: int, seen: int, written: int | None) -> bool:
+        assert epoch.offset is not None
+        allowed = _TOLERANCE_NS + epoch.bound
+        if seen - stamp < epoch.offset - allowed:
+            return True
+        if written is None:
+            return False
+        # One late write is a busy host; several in a row are a clock that stood still.
+        self._late = self._late + 1 if written - stamp > epoch.offset + allowed else 0
+        return self._late >= _LATE_WRITES
+
+    def begin(self, reason: str, *, prior: int | None = None) -> None:
+        """Start a new epoch; `prior` is what its constant should be if nothing more is learnt."""
+        if self.current.first_seen is None and self.current.offset is None:
+            self.current.reason = reason
+            if prior is not None:
+                self.current.prior = prior
+            return
+        if self.current.offset is None:
+            self.current.fix()
+        self._late = 0
+        self.epochs.append(Epoch(reason, prior=prior))
+
+    def settle(self, now: int) -> bool:
+        """Fix the current epoch if it is time; return whether its packets may go on."""
+        epoch = self.current
+        if epoch.offset is None and epoch.ready(now):
+            epoch.fix()
+        return epoch.offset is not None
+
+
+def whole_seconds(stamp: int, seen: int, written: int | None, offset: int) -> int:
+    """Return the ns, a whole number of seconds, to add to a filter's stamps so that `offset` holds for them too."""
+    true = written if written is not None else seen
+    return round((true - stamp - offset) / NS) * NS

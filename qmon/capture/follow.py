@@ -1,0 +1,130 @@
+"""A growing pcap in memory turned into complete records; the memory behind the reader is given back.
+
+Owns one memfd that one of QEMU's filters writes to: reading position, punched position, and the facts that the clock
+needs (when a record was seen, when the file was last written). Must never wait, and must never hand out half a
+record: QEMU's header and frame may be seen apart.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+
+from qmon.capture import kernel
+from qmon.packets.batch import Damage, FrameBatch
+from qmon.packets.pcap import PcapReader
+
+READ_BYTES = 1 << 20
+_PUNCH_BYTES = 256 << 10
+_FILE_HEADER, _RECORD_HEADER = 24, 16
+# A record half written for so long will never be finished: QEMU gave the dump up.
+_STUCK_NS = 2_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What one reading tells the clock; all in ns, host times UTC.
+
+    The record stamped `last_stamp` was there at `seen`; where the reading ended exactly on a record, `written` is the
+    kernel's time of the last write, which was that record's (else None).
+    """
+
+    last_stamp: int
+    seen: int
+    written: int | None
+
+
+class Follower:
+    """Reads what QEMU appends to a memfd, which it owns from now on."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.at_end = True
+        self.damage: Damage | None = None
+        self._reader = PcapReader()
+        self._read = 0
+        self._parsed = 0
+        self._punched = 0
+        self._unfinished_since = 0
+
+    def __repr__(self) -> str:
+        return f"<Follower fd={self.fd} read={self._read} parsed={self._parsed}>"
+
+    @property
+    def sealed(self) -> bool:
+        """Whether QEMU cannot write here any more."""
+        return kernel.growth_is_sealed(self.fd)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether QEMU gave up in the midst of a record, or wrote what is no capture."""
+        if self.damage is not None:
+            return True
+        since = self._unfinished_since
+        return since != 0 and time.monotonic_ns() - since > _STUCK_NS
+
+    def allocated_bytes(self) -> int:
+        """Return the memory the file takes now."""
+        return os.fstat(self.fd).st_blocks * 512
+
+    def read(self, budget_bytes: int = 4 * READ_BYTES) -> tuple[FrameBatch | None, Sighting | None]:
+        """Return the frames that are complete now, with QEMU's own stamps, and what was seen of the time.
+
+        Not more than about `budget_bytes` at once; `at_end` says whether that was all there was.
+        """
+        batches: list[FrameBatch] = []
+        self.at_end = False
+        taken = 0
+        while taken < budget_bytes:
+            data = os.pread(self.fd, READ_BYTES, self._read)
+            if data:
+                self._read += len(data)
+                taken += len(data)
+                batches += self._parse(data)
+            if len(data) < READ_BYTES:
+                self.at_end = True
+                break
+        if not taken:
+            return None, None
+        seen = time.time_ns()
+        self._note_unfinished()
+        self._give_back()
+        if not batches:
+            return None, None
+        batch = FrameBatch.concatenate(batches)
+        return batch, self._sighting(int(batch.time_ns[-1]), seen)
+
+    def close(self) -> None:
+        """Close the memfd; QEMU's own descriptor, if it still has one, keeps it alive."""
+        os.close(self.fd)
+
+    def _parse(self, data: bytes) -> list[FrameBatch]:
+        batches = []
+        if self._parsed == 0 and self._read >= _FILE_HEADER:
+            self._parsed = _FILE_HEADER
+        for item in self._reader.feed(data):
+            if isinstance(item, FrameBatch):
+                batches.append(item)
+                self._parsed += len(item) * _RECORD_HEADER + int(item.captured.sum(dtype="int64"))
+            elif isinstance(item, Damage):
+                self.damage = item
+        return batches
+
+    def _note_unfinished(self) -> None:
+        if self._parsed == self._read:
+            self._unfinished_since = 0
+        elif self._unfinished_since == 0:
+            self._unfinished_since = time.monotonic_ns()
+
+    def _sighting(self, last_stamp: int, seen: int) -> Sighting:
+        status = os.fstat(self.fd)
+        exact = self._parsed == self._read == status.st_size
+        return Sighting(last_stamp, seen, status.st_mtime_ns if exact else None)
+
+    def _give_back(self) -> None:
+        """Punch what was read, a good piece at a time; at the end of the file the last page stays QEMU's."""
+        until = self._read - self._read % kernel.PAGE
+        if until - self._punched >= _PUNCH_BYTES:
+            kernel.punch(self.fd, self._punched, until)
+            self._punched = until

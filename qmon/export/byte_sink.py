@@ -1,0 +1,140 @@
+"""Where the bytes of a capture go: a file, a FIFO, a pipe, without ever waiting for a reader.
+
+Owns the descriptor and the bytes that a slow reader has not taken yet. Must never block, and must never leave half a
+record at the end of a file whose disk is full.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+from collections.abc import Callable
+
+from qmon.errors import QmonError, UsageError
+
+_FIFO_RETRY_S = 0.05
+
+
+class ReaderLeft(Exception):
+    """Nobody reads the pipe any more: a normal end."""
+
+
+class ByteSink:
+    """Takes bytes; made by `open_path` or `on_descriptor`. `whole(data, size)` finds where records end."""
+
+    def __init__(self, fd: int, name: str, *, regular: bool, whole: Callable[[bytes, int], int]) -> None:
+        self.name = name
+        self.size = 0
+        self._fd = fd
+        self._regular = regular
+        self._whole = whole
+        self._pending = bytearray()
+
+    def __repr__(self) -> str:
+        return f"<ByteSink {self.name} {self.size} bytes, {len(self._pending)} waiting>"
+
+    @classmethod
+    async def open_path(cls, path: str, whole: Callable[[bytes, int], int]) -> ByteSink:
+        """Create or overwrite a file; a FIFO waits for its reader. A terminal is refused."""
+        try:
+            kind = os.stat(path).st_mode
+        except FileNotFoundError:
+            kind = stat.S_IFREG
+        except OSError as problem:
+            raise UsageError(f"cannot write {path}: {problem.strerror}") from problem
+        if stat.S_ISFIFO(kind):
+            return cls(await _open_fifo(path), path, regular=False, whole=whole)
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOCTTY, 0o644)
+        except OSError as problem:
+            raise UsageError(f"cannot write {path}: {problem.strerror}") from problem
+        if os.isatty(fd):
+            os.close(fd)
+            raise UsageError(f"{path} is a terminal: a capture would only confuse it")
+        return cls(fd, path, regular=stat.S_ISREG(os.fstat(fd).st_mode), whole=whole)
+
+    @classmethod
+    def on_descriptor(cls, fd: int, name: str, whole: Callable[[bytes, int], int]) -> ByteSink:
+        """Write to an open descriptor (stdout), which stays its owner's."""
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            return cls(os.dup(fd), name, regular=True, whole=whole)
+        try:
+            # An opening of our own, so that not to block is not imposed on those who share the pipe.
+            own = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            own = os.dup(fd)
+        return cls(own, name, regular=False, whole=whole)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How many bytes the reader has not taken yet."""
+        return len(self._pending)
+
+    def write(self, data: bytes) -> None:
+        """Take whole records; `ReaderLeft` if nobody reads, `QmonError` if the disk is full."""
+        if self._regular:
+            self._write_file(data)
+        else:
+            self._pending += data
+            self.push()
+
+    def push(self) -> None:
+        """Hand the reader what it takes now."""
+        while self._pending:
+            try:
+                count = os.write(self._fd, self._pending[: 1 << 20])
+            except BlockingIOError:
+                return
+            except (BrokenPipeError, ConnectionResetError):
+                self._pending.clear()
+                raise ReaderLeft from None
+            except OSError as problem:
+                self._pending.clear()
+                raise QmonError(f"cannot write {self.name}: {problem.strerror}") from problem
+            self.size += count
+            del self._pending[:count]
+
+    async def empty(self, timeout_s: float) -> bool:
+        """Wait until the reader has taken everything; say whether it did within the time."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        while True:
+            self.push()
+            if not self._pending:
+                return True
+            if loop.time() > deadline:
+                return False
+            await asyncio.sleep(0.01)
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self._fd)
+
+    def _write_file(self, data: bytes) -> None:
+        done = 0
+        try:
+            while done < len(data):
+                done += os.write(self._fd, memoryview(data)[done:])
+        except OSError as problem:
+            keep = self._whole(data, done)
+            os.ftruncate(self._fd, self.size + keep)
+            os.lseek(self._fd, self.size + keep, os.SEEK_SET)
+            self.size += keep
+            why = "the disk is full" if problem.errno in (errno.ENOSPC, errno.EDQUOT) else problem.strerror
+            raise QmonError(
+                f"cannot write {self.name}: {why}",
+                hint="The file is complete up to here; the VM was not touched.",
+            ) from problem
+        self.size += done
+
+
+async def _open_fifo(path: str) -> int:
+    while True:
+        try:
+            return os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as problem:
+            if problem.errno != errno.ENXIO:
+                raise UsageError(f"cannot write {path}: {problem.strerror}") from problem
+        await asyncio.sleep(_FIFO_RETRY_S)
