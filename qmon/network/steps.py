@@ -1,0 +1,38 @@
+"""One command of a change: what will be sent, shown before and sent after.
+
+Owns the way a command is spelt for people. Must never decide what is sent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qmon.text import plain
+
+if TYPE_CHECKING:
+    from qmon.monitor.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A QMP command with its arguments; as text, a line for people."""
+
+    command: str
+    arguments: Mapping[str, object]
+
+    def __str__(self) -> str:
+        if self.command == "human-monitor-command":
+            return f"hmp: {plain(str(self.arguments['command-line']))}"
+        return f"{self.command} {plain(json.dumps(self.arguments, ensure_ascii=False))}"
+
+    async def send(self, session: Session) -> Any:
+        """Send it; the session's errors pass through."""
+        return await session.execute(self.command, self.arguments)
+
+
+def spelt(steps: Iterable[Step]) -> tuple[str, ...]:
+    """Return the lines that tell what will be sent."""
+    return tuple(str(step) for step in steps)
