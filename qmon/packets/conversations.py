@@ -1,15 +1,35 @@
-"""Who talked to whom, how much, kept up while packets arrive."""
+"""Who talked to whom, how much, kept up while packets arrive.
+
+A conversation is found by a 64-bit number that is the same for both directions, made of addresses, ports and protocol
+with numbers that differ in every process. The numbers are looked up for a whole batch at once in an open-addressed
+table; addresses are kept once per conversation. Counting is separate from finding, and done for many packets at once.
+
+Owns flow ids: they count from 0 in the order of appearance and never change.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import ipaddress
+import os
+from dataclasses import dataclass, replace
 
-from qmon.packets.batch import I64, U8, U16
+import numpy as np
+
+from qmon.packets.copying import I64, U8, U16, U32, U64, Mask
+from qmon.packets.decode import Headers, Kind, kind_of
+
+NO_FLOW = 0x7FFF_FFFF
+REVERSED = 0x8000_0000
+_FIRST_CAPACITY = 1024
+# Slots of the table for each conversation at least: with few collisions, most are found at the first look.
+_ROOM = 4
+_SEED = np.frombuffer(os.urandom(32), np.uint64) | np.uint64(1)
+_A, _B = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """One pair of endpoints; A is the one that spoke first. Times are UTC ns."""
+    """One pair of endpoints; A is the one that spoke first. Times are UTC ns; bytes are as on the wire."""
 
     flow: int
     protocol: str
@@ -31,31 +51,259 @@ class Conversation:
 
     @property
     def bytes(self) -> int:
-        """Both directions, as on the wire."""
+        """Both directions."""
         return self.bytes_ab + self.bytes_ba
 
 
 @dataclass(frozen=True, slots=True)
 class ConversationTable:
-    """All conversations at one moment as columns of n rows; row number = flow id."""
+    """All conversations at one moment as columns of n rows; the row number is the flow id.
 
+    `endpoints` is uint8[n, 32]: A's 16 bytes, then B's (IPv4: the first 4 of each). Counts are int64[n, 2]: A to B, B
+    to A. `version` is 4 or 6, `protocol` IP's number.
+    """
+
+    version: U8
     protocol: U8
-    port_a: U16
-    port_b: U16
-    packets_ab: I64
-    packets_ba: I64
-    bytes_ab: I64
-    bytes_ba: I64
+    endpoints: U8
+    ports: U16
+    packets: I64
+    bytes: I64
     first_ns: I64
     last_ns: I64
-    _addresses: U8
 
     def __len__(self) -> int:
         return len(self.protocol)
 
     def __getitem__(self, flow: int) -> Conversation:
-        raise NotImplementedError
+        six = self.version[flow] == 6
+        size = 16 if six else 4
+        ends = self.endpoints[flow].tobytes()
+        packets, counted = self.packets[flow].tolist(), self.bytes[flow].tolist()
+        port_a, port_b = self.ports[flow].tolist()
+        return Conversation(
+            flow=flow,
+            protocol=protocol_name(int(self.protocol[flow])),
+            address_a=str(ipaddress.ip_address(ends[:size])),
+            port_a=port_a,
+            address_b=str(ipaddress.ip_address(ends[16 : 16 + size])),
+            port_b=port_b,
+            packets_ab=packets[0],
+            packets_ba=packets[1],
+            bytes_ab=counted[0],
+            bytes_ba=counted[1],
+            first_ns=int(self.first_ns[flow]),
+            last_ns=int(self.last_ns[flow]),
+        )
 
     def order_by(self, column: str, *, descending: bool = True) -> I64:
-        """Return flow ids sorted by `packets`, `bytes`, `first_ns`, `last_ns`, `duration` or `protocol`."""
-        raise NotImplementedError
+        """Return flow ids sorted by `packets`, `bytes`, `first_ns`, `last_ns`, `duration`, `protocol` or `flow`."""
+        if column in ("packets", "bytes"):
+            key: I64 = getattr(self, column).sum(axis=1)
+        elif column == "duration":
+            key = self.last_ns - self.first_ns
+        elif column == "flow":
+            key = np.arange(len(self))
+        else:
+            key = getattr(self, column).astype(np.int64)
+        # A stable sort on the negated key, so that equal ones stay in the order of their appearance.
+        return np.argsort(-key if descending else key, kind="stable")
+
+
+def protocol_name(number: int) -> str:
+    """Return the name of one of IP's protocols, or its number."""
+    kind = kind_of(number)
+    return kind.name if kind is not Kind.OTHER else f"IP {number}"
+
+
+class Conversations:
+    """The growing table. `assign` finds flows; `count` adds packets to them."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._columns = _Columns.empty(_FIRST_CAPACITY)
+        self._slots = np.zeros(_FIRST_CAPACITY * _ROOM, np.uint64)
+        self._flow_at = np.zeros(_FIRST_CAPACITY * _ROOM, np.uint32)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __repr__(self) -> str:
+        return f"<Conversations {self._count}>"
+
+    def assign(self, headers: Headers) -> U32:
+        """Return each frame's flow id, with `REVERSED` set where it goes from B to A; `NO_FLOW` for what is not IP."""
+        key, swapped = _keys(headers)
+        rows = None
+        if not headers.version.all():
+            rows = np.flatnonzero(headers.version)
+            key, swapped = key[rows], swapped[rows]
+        flow = self._find(key)
+        missing = np.flatnonzero(flow < 0)
+        if len(missing):
+            self._add(headers, key, swapped, missing, rows)
+            flow[missing] = self._find(key[missing])
+        result = flow.astype(np.uint32)
+        result |= (swapped ^ self._columns.swapped[flow]) * np.uint32(REVERSED)
+        if rows is None:
+            return result
+        everything = np.full(len(headers.version), NO_FLOW, np.uint32)
+        everything[rows] = result
+        return everything
+
+    def count(self, flow: U32, length: U32, time_ns: I64) -> None:
+        """Add packets to their conversations; `flow` as `assign` gave it."""
+        index = (flow & NO_FLOW).astype(np.int64)
+        known = index != NO_FLOW
+        if not known.all():
+            flow, index, length, time_ns = flow[known], index[known], length[known], time_ns[known]
+        columns = self._columns
+        both = index * 2 + (flow >> 31)
+        np.add.at(columns.packets.reshape(-1), both, 1)
+        np.add.at(columns.bytes.reshape(-1), both, length.astype(np.int64))
+        np.minimum.at(columns.first_ns, index, time_ns)
+        np.maximum.at(columns.last_ns, index, time_ns)
+
+    def table(self) -> ConversationTable:
+        """Return a copy of everything now."""
+        return self._rows(slice(0, self._count))
+
+    def one(self, flow: int) -> Conversation:
+        """Return one conversation; IndexError if there is none."""
+        if not 0 <= flow < self._count:
+            raise IndexError(f"there is no conversation {flow}")
+        return replace(self._rows(slice(flow, flow + 1))[0], flow=flow)
+
+    def _rows(self, which: slice) -> ConversationTable:
+        columns = self._columns
+        return ConversationTable(
+            *(getattr(columns, name)[which].copy() for name in ConversationTable.__dataclass_fields__)
+        )
+
+    def _find(self, key: U64) -> I64:
+        """Return the flow ids of keys, -1 for those not there."""
+        slots, mask = self._slots, len(self._slots) - 1
+        slot = (key & np.uint64(mask)).astype(np.int64)
+        found = slots[slot]
+        flow = self._flow_at[slot].astype(np.int64)
+        wrong = np.flatnonzero(found != key)
+        while len(wrong):
+            # An empty slot ends the search; another's slot means that the next one is to be looked at.
+            empty = found[wrong] == 0
+            flow[wrong[empty]] = -1
+            wrong = wrong[~empty]
+            slot[wrong] = slot[wrong] + 1 & mask
+            found[wrong] = slots[slot[wrong]]
+            flow[wrong] = self._flow_at[slot[wrong]]
+            wrong = wrong[found[wrong] != key[wrong]]
+        return flow
+
+    def _add(self, headers: Headers, key: U64, swapped: Mask, missing: I64, rows: I64 | None) -> None:
+        """Make new conversations, in the order in which their first packets came."""
+        _, first = np.unique(key[missing], return_index=True)
+        first = missing[np.sort(first)]
+        count = self._count + len(first)
+        if count > len(self._columns.version):
+            self._grow(count)
+        frames = first if rows is None else rows[first]
+        fresh = slice(self._count, count)
+        columns = self._columns
+        source, destination = headers.addresses(frames)
+        columns.key[fresh] = key[first]
+        columns.swapped[fresh] = swapped[first]
+        columns.version[fresh] = headers.version[frames]
+        columns.protocol[fresh] = headers.protocol[frames]
+        columns.endpoints[fresh, :16] = source
+        columns.endpoints[fresh, 16:] = destination
+        columns.ports[fresh, 0] = headers.source_port[frames]
+        columns.ports[fresh, 1] = headers.destination_port[frames]
+        self._insert(key[first], np.arange(self._count, count, dtype=np.uint32))
+        self._count = count
+
+    def _grow(self, count: int) -> None:
+        capacity = len(self._columns.version)
+        while capacity < count:
+            capacity *= 2
+        grown = _Columns.empty(capacity)
+        for name in _Columns.__dataclass_fields__:
+            getattr(grown, name)[: self._count] = getattr(self._columns, name)[: self._count]
+        self._columns = grown
+        self._slots = np.zeros(capacity * _ROOM, np.uint64)
+        self._flow_at = np.zeros(capacity * _ROOM, np.uint32)
+        self._insert(grown.key[: self._count], np.arange(self._count, dtype=np.uint32))
+
+    def _insert(self, key: U64, flow: U32) -> None:
+        """Put different new keys into the table: all at once, and those that found their slot taken again."""
+        slots, mask = self._slots, len(self._slots) - 1
+        slot = (key & np.uint64(mask)).astype(np.int64)
+        waiting = np.arange(len(key))
+        while len(waiting):
+            free = waiting[slots[slot[waiting]] == 0]
+            slots[slot[free]] = key[free]
+            # Where several wanted the same slot, the last one has it.
+            placed = slots[slot[waiting]] == key[waiting]
+            done = waiting[placed]
+            self._flow_at[slot[done]] = flow[done]
+            waiting = waiting[~placed]
+            slot[waiting] = slot[waiting] + 1 & mask
+
+
+@dataclass(slots=True)
+class _Columns:
+    """What is kept of each conversation, with room for more; `swapped` says that A's number is the larger one."""
+
+    key: U64
+    swapped: Mask
+    version: U8
+    protocol: U8
+    endpoints: U8
+    ports: U16
+    packets: I64
+    bytes: I64
+    first_ns: I64
+    last_ns: I64
+
+    @classmethod
+    def empty(cls, capacity: int) -> _Columns:
+        return cls(
+            key=np.zeros(capacity, np.uint64),
+            swapped=np.zeros(capacity, np.bool_),
+            version=np.zeros(capacity, np.uint8),
+            protocol=np.zeros(capacity, np.uint8),
+            endpoints=np.zeros((capacity, 32), np.uint8),
+            ports=np.zeros((capacity, 2), np.uint16),
+            packets=np.zeros((capacity, 2), np.int64),
+            bytes=np.zeros((capacity, 2), np.int64),
+            first_ns=np.full(capacity, np.iinfo(np.int64).max),
+            last_ns=np.full(capacity, np.iinfo(np.int64).min),
+        )
+
+
+def _keys(headers: Headers) -> tuple[U64, Mask]:
+    """Return a number for each pair of endpoints, never 0, and whether the sender's own number is the larger one."""
+    source = _mixed(headers.source, headers.source_port)
+    destination = _mixed(headers.destination, headers.destination_port)
+    swapped: Mask = source > destination
+    key = source
+    key += destination
+    # The protocol, and 4 or 6 in front of it, moves both kinds of numbers apart.
+    kind = headers.protocol.astype(np.uint64)
+    kind += headers.version.astype(np.uint64) << np.uint64(8)
+    kind *= _SEED[2]
+    key ^= kind
+    key *= _A
+    key ^= key >> np.uint64(32)
+    key |= key == 0
+    return key, swapped
+
+
+def _mixed(address: U64, port: U16) -> U64:
+    """Mix an endpoint into 64 bits, in the manner of splitmix64."""
+    number: U64 = address * _SEED[0]
+    number += port * _SEED[1]
+    number ^= number >> np.uint64(30)
+    number *= _A
+    number ^= number >> np.uint64(27)
+    number *= _B
+    number ^= number >> np.uint64(31)
+    return number

@@ -1,26 +1,55 @@
-"""The packets of a capture, indexed: rows of 32 bytes, and where each frame's bytes lie."""
+"""The packets of a capture, indexed: 32 bytes a packet, and where each frame's bytes lie.
+
+Rows are columns, in chunks of 65,536 packets, so that nothing is ever moved when more arrive and the oldest can go.
+Counting (conversations, traffic) is done for whole chunks, or for what is new when somebody asks.
+
+Owns sequence numbers: `seq` counts from 0 and never changes; people are shown `seq + 1`, as by Wireshark. One thread
+may append while others read: rows are complete before `next_seq` says so, and never change. Must never make an object
+per packet, nor know what a packet means beyond its headers.
+"""
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Protocol as Shape
+from typing import TypeVar
 
-from qmon.packets.batch import I64, U8, U16, U32, Direction, FrameBatch, Interface, Mask
-from qmon.packets.conversations import Conversation, ConversationTable
+import numpy as np
+from numpy.typing import NDArray
 
-NO_FLOW = 0x7FFF_FFFF
+from qmon.errors import QmonError
+from qmon.packets.batch import Direction, FrameBatch, Interface
+from qmon.packets.conversations import NO_FLOW, Conversation, Conversations, ConversationTable
+from qmon.packets.copying import I64, U8, U16, U32, Mask
+from qmon.packets.decode import decode
+from qmon.packets.spool import Spool
+from qmon.packets.traffic import Traffic, TrafficCounter
+
+T = TypeVar("T", bound=np.generic)
+# PacketStore has a property named `bytes`, which hides the type within it.
+FrameBytes = bytes
+
+CHUNK = 1 << 16
+DEFAULT_LIMIT_BYTES = 512 << 20
+DEFAULT_LIMIT_PACKETS = 32 << 20
+MAX_INTERFACES = 1 << 12
+# The `link` column: interface in the upper 12 bits, then 2 bits of direction, then 2 of offload.
+_INTERFACE_SHIFT, _DIRECTION_SHIFT = 4, 2
+# Frames further apart than this are read back one by one.
+_GAP_BYTES = 4096
 
 
 class FrameSource(Shape):
     """Something that can give a frame's bytes again, such as a capture file."""
 
     def frame(self, position: int, captured: int) -> bytes:
-        """Return the bytes at a position of the file."""
+        """Return the bytes at a position; DamagedFile if they are no longer there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What the store knows of one packet. `seq` counts from 0; people are shown `seq + 1`, as by Wireshark."""
+    """What the store knows of one packet. `kind` is a `decode.Kind`; `flow` None if it is not IP."""
 
     seq: int
     time_ns: int
@@ -28,7 +57,7 @@ class Row:
     length: int
     interface: int
     direction: Direction
-    protocol: int
+    kind: int
     flow: int | None
     reversed: bool
     tcp_flags: int
@@ -37,8 +66,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Columns of the packets `first` … `first + n - 1`. `flow` is NO_FLOW where there is none; `reversed` is true where
-    the packet goes against the conversation's first one (B to A)."""
+    """Columns of the packets `first` … `first + n - 1`.
+
+    `kind` holds `decode.Kind`s. `flow` is NO_FLOW where there is none; `reversed` is true where a packet goes from
+    B to A, against the conversation's first one. `position` is where the bytes lie in file or spool.
+    """
 
     first: int
     time_ns: I64
@@ -46,126 +78,317 @@ class Rows:
     length: U32
     interface: U16
     direction: U8
-    protocol: U8
+    kind: U8
     flow: U32
     reversed: Mask
     tcp_flags: U8
     offload: U8
+    position: I64
 
     def __len__(self) -> int:
         return len(self.time_ns)
 
 
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """Traffic of one interface, a row a second in which there was any; ascending. Bytes as on the wire."""
+class _Chunk:
+    """Room for CHUNK packets."""
 
-    second: I64
-    in_packets: I64
-    in_bytes: I64
-    out_packets: I64
-    out_bytes: I64
-    unknown_packets: I64
-    unknown_bytes: I64
+    __slots__ = ("captured", "flow", "kind", "length", "link", "position", "tcp_flags", "time_ns")
+
+    def __init__(self) -> None:
+        self.time_ns = np.empty(CHUNK, np.int64)
+        self.position = np.empty(CHUNK, np.int64)
+        self.captured = np.empty(CHUNK, np.uint32)
+        self.length = np.empty(CHUNK, np.uint32)
+        self.flow = np.empty(CHUNK, np.uint32)
+        self.link = np.empty(CHUNK, np.uint16)
+        self.kind = np.empty(CHUNK, np.uint8)
+        self.tcp_flags = np.empty(CHUNK, np.uint8)
 
 
 class PacketStore:
-    """Append-only, but for the oldest packets, which go when a limit is reached (and are counted).
+    """Append-only, but for the oldest packets, which go when a limit is reached and are counted in `evicted`.
 
-    One thread may append while others read. A packet's `seq` never changes. Frames with a `position` are read back
-    from `source`; others are kept in a spool.
+    With a `source` every batch must have positions, and frames are read back from it. Otherwise they are kept in
+    memory outside of the heap, of which there may be `limit_bytes`.
     """
 
     def __init__(
         self,
         *,
         source: FrameSource | None = None,
-        limit_bytes: int = 1 << 30,
-        limit_packets: int = 20_000_000,
+        limit_bytes: int = DEFAULT_LIMIT_BYTES,
+        limit_packets: int = DEFAULT_LIMIT_PACKETS,
     ) -> None:
         self._source = source
+        self._spool = Spool()
+        self._limit_bytes = limit_bytes
+        self._limit_chunks = max(2, limit_packets // CHUNK)
+        self._interfaces: list[Interface] = []
+        self._link_types = np.zeros(0, np.uint16)
+        # First seq of the first chunk, and the chunks: replaced together.
+        self._held: tuple[int, list[_Chunk]] = (0, [])
+        self._next_seq = 0
+        self._bytes = 0
+        self._conversations = Conversations()
+        self._traffic = TrafficCounter()
+        self._counted = 0
+        self._counting = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<PacketStore {self.first_seq} to {self._next_seq}>"
 
     # Filling
 
     def add_interface(self, interface: Interface) -> int:
-        """Return the index for an interface's frames; an equal one has the same index."""
-        raise NotImplementedError
+        """Return a new index for an interface's frames; QmonError if there are too many."""
+        if len(self._interfaces) >= MAX_INTERFACES:
+            raise QmonError(f"more than {MAX_INTERFACES} interfaces in one capture are not supported")
+        self._interfaces.append(interface)
+        self._link_types = np.append(self._link_types, np.uint16(interface.link_type))
+        return len(self._interfaces) - 1
 
     def append(self, batch: FrameBatch) -> None:
-        """Index the frames of a batch; its bytes are not needed afterwards."""
-        raise NotImplementedError
+        """Index the frames of a batch, whose interfaces must have been added; its bytes are not needed afterwards.
+
+        QmonError if there is no memory for them.
+        """
+        n = len(batch)
+        if not n:
+            return
+        headers = decode(batch, self._link_types)
+        flow = self._conversations.assign(headers)
+        position = self._keep(batch)
+        link = batch.interface << _INTERFACE_SHIFT
+        link |= batch.direction.astype(np.uint16) << _DIRECTION_SHIFT
+        if batch.offload is not None:
+            link |= batch.offload
+        taken = 0
+        while taken < n:
+            first, chunks = self._held
+            room = self._next_seq + taken - first - (len(chunks) - 1) * CHUNK if chunks else CHUNK
+            if room == CHUNK:
+                chunks.append(_Chunk())
+                room = 0
+            part = slice(taken, min(n, taken + CHUNK - room))
+            where = slice(room, room + part.stop - part.start)
+            chunk = chunks[-1]
+            chunk.time_ns[where] = batch.time_ns[part]
+            chunk.position[where] = position[part]
+            chunk.captured[where] = batch.captured[part]
+            chunk.length[where] = batch.length[part]
+            chunk.flow[where] = flow[part]
+            chunk.link[where] = link[part]
+            chunk.kind[where] = headers.kind[part]
+            chunk.tcp_flags[where] = headers.tcp_flags[part]
+            taken = part.stop
+        self._bytes += int(batch.length.sum(dtype=np.int64))
+        self._next_seq += n
+        if self._next_seq - self._counted >= CHUNK:
+            self._count()
+        self._evict()
 
     def close(self) -> None:
-        """Give the spool's room back."""
+        """Give the frames' memory back; rows stay."""
+        self._spool.close()
 
     # Counters
 
     def __len__(self) -> int:
         """Return how many packets can be read now: those from `first_seq` to `next_seq - 1`."""
-        return self.next_seq - self.first_seq
+        return self._next_seq - self._held[0]
 
     @property
     def first_seq(self) -> int:
         """The oldest packet still kept."""
-        raise NotImplementedError
+        return self._held[0]
 
     @property
     def next_seq(self) -> int:
         """The number the next packet will have."""
-        raise NotImplementedError
+        return self._next_seq
 
     @property
     def packets(self) -> int:
         """Packets ever appended."""
-        raise NotImplementedError
+        return self._next_seq
 
     @property
     def bytes(self) -> int:
         """Bytes on the wire of the packets ever appended."""
-        raise NotImplementedError
+        return self._bytes
 
     @property
     def evicted(self) -> int:
         """Packets that had to go because of a limit."""
-        raise NotImplementedError
+        return self._held[0]
 
     @property
     def interfaces(self) -> tuple[Interface, ...]:
         """All interfaces so far, by index."""
-        raise NotImplementedError
+        return tuple(self._interfaces)
 
     # Reading
 
     def row(self, seq: int) -> Row:
         """Return one packet's row; IndexError if it is not (or no longer) there."""
-        raise NotImplementedError
+        rows = self._one(seq)
+        flow = int(rows.flow[0])
+        return Row(
+            seq=seq,
+            time_ns=int(rows.time_ns[0]),
+            captured=int(rows.captured[0]),
+            length=int(rows.length[0]),
+            interface=int(rows.interface[0]),
+            direction=Direction(int(rows.direction[0])),
+            kind=int(rows.kind[0]),
+            flow=None if flow == NO_FLOW else flow,
+            reversed=bool(rows.reversed[0]),
+            tcp_flags=int(rows.tcp_flags[0]),
+            offload=int(rows.offload[0]),
+        )
 
     def rows(self, start: int, stop: int) -> Rows:
         """Return the columns of the packets from `start` to `stop - 1`, cut to what is there."""
-        raise NotImplementedError
+        first, chunks = self._held
+        start, stop = max(start, first), min(stop, self._next_seq)
+        stop = max(start, stop)
+        parts = _parts(start - first, stop - first)
+        flow = _joined([chunks[i].flow[where] for i, where in parts], np.uint32)
+        link = _joined([chunks[i].link[where] for i, where in parts], np.uint16)
+        return Rows(
+            first=start,
+            time_ns=_joined([chunks[i].time_ns[where] for i, where in parts], np.int64),
+            captured=_joined([chunks[i].captured[where] for i, where in parts], np.uint32),
+            length=_joined([chunks[i].length[where] for i, where in parts], np.uint32),
+            interface=(link >> _INTERFACE_SHIFT).astype(np.uint16),
+            direction=(link >> _DIRECTION_SHIFT & 3).astype(np.uint8),
+            kind=_joined([chunks[i].kind[where] for i, where in parts], np.uint8),
+            flow=flow & np.uint32(NO_FLOW),
+            reversed=flow > NO_FLOW,
+            tcp_flags=_joined([chunks[i].tcp_flags[where] for i, where in parts], np.uint8),
+            offload=(link & 3).astype(np.uint8),
+            position=_joined([chunks[i].position[where] for i, where in parts], np.int64),
+        )
 
-    def frame(self, seq: int) -> bytes:
+    def frame(self, seq: int) -> FrameBytes:
         """Return one packet's bytes; IndexError if it is not there, DamagedFile if its file was cut short."""
-        raise NotImplementedError
+        rows = self._one(seq)
+        return self._read(int(rows.position[0]), int(rows.captured[0]))
 
     def link_type(self, seq: int) -> int:
         """Return the link type of the interface one packet was seen on."""
-        raise NotImplementedError
+        return self._interfaces[int(self._one(seq).interface[0])].link_type
 
     def batch(self, start: int, stop: int) -> FrameBatch:
-        """Read frames back, in few large reads, cut to what is there: for filtering and saving."""
-        raise NotImplementedError
+        """Read frames back in few large reads, cut to what is there: for filtering and saving.
+
+        DamagedFile if the file was cut short.
+        """
+        rows = self.rows(start, stop)
+        if not len(rows):
+            return FrameBatch.empty()
+        size = rows.captured.astype(np.int64)
+        gap = rows.position[1:] - (rows.position[:-1] + size[:-1])
+        runs = np.flatnonzero((gap < 0) | (gap > _GAP_BYTES)) + 1
+        pieces, offset, base = [], np.empty(len(rows), np.int64), 0
+        for low, high in zip([0, *runs.tolist()], [*runs.tolist(), len(rows)], strict=True):
+            begin = int(rows.position[low])
+            end = int(rows.position[high - 1] + size[high - 1])
+            pieces.append(self._read(begin, end - begin))
+            offset[low:high] = rows.position[low:high] - begin + base
+            base += end - begin
+        return FrameBatch(
+            data=np.frombuffer(pieces[0] if len(pieces) == 1 else b"".join(pieces), np.uint8),
+            offset=offset,
+            captured=rows.captured,
+            length=rows.length,
+            time_ns=rows.time_ns,
+            interface=rows.interface,
+            direction=rows.direction,
+            position=rows.position,
+            offload=rows.offload if rows.offload.any() else None,
+        )
 
     # What is summed up
 
     def conversations(self) -> ConversationTable:
-        """Return all conversations up to now."""
-        raise NotImplementedError
+        """Return all conversations up to now, those of evicted packets included."""
+        with self._counting:
+            self._count_new()
+            return self._conversations.table()
 
     def conversation(self, flow: int) -> Conversation:
-        """Return one conversation; the flow id is that of the rows."""
-        raise NotImplementedError
+        """Return one conversation by the flow id that rows have; IndexError if there is none."""
+        with self._counting:
+            self._count_new()
+            return self._conversations.one(flow)
 
     def traffic(self, interface: int) -> Traffic:
-        """Return what passed on one interface per second (evicted packets included)."""
-        raise NotImplementedError
+        """Return what passed on one interface per second, evicted packets included."""
+        with self._counting:
+            self._count_new()
+            return self._traffic.of(interface)
+
+    def _count(self) -> None:
+        with self._counting:
+            self._count_new()
+
+    def _count_new(self) -> None:
+        while self._counted < self._next_seq:
+            rows = self.rows(self._counted, min(self._next_seq, self._counted + CHUNK))
+            flow = rows.flow | rows.reversed * np.uint32(1 << 31)
+            self._conversations.count(flow, rows.length, rows.time_ns)
+            self._traffic.count(rows.time_ns, rows.interface, rows.direction, rows.length)
+            self._counted += len(rows)
+
+    # Keeping
+
+    def _keep(self, batch: FrameBatch) -> I64:
+        if self._source is not None:
+            if batch.position is None:
+                raise QmonError("frames without positions cannot be read back from a file")
+            return batch.position
+        try:
+            return self._spool.write(batch)
+        except OSError as problem:
+            raise QmonError(f"there is no memory for more packets: {problem.strerror}") from problem
+
+    def _evict(self) -> None:
+        first, chunks = self._held
+        while len(chunks) > 1 and (
+            len(chunks) > self._limit_chunks or self._spool.held_bytes > self._limit_bytes
+        ):
+            if self._counted < first + CHUNK:
+                self._count()
+            first, chunks = first + CHUNK, chunks[1:]
+            self._held = (first, chunks)
+            if self._source is None:
+                self._spool.release(int(chunks[0].position[0]))
+
+    def _one(self, seq: int) -> Rows:
+        rows = self.rows(seq, seq + 1) if seq >= 0 else None
+        if rows is None or not len(rows) or rows.first != seq:
+            raise IndexError(f"packet {seq} is not in the store")
+        return rows
+
+    def _read(self, position: int, size: int) -> FrameBytes:
+        if self._source is not None:
+            return self._source.frame(position, size)
+        data = self._spool.read(position, size)
+        if len(data) != size:
+            raise IndexError("the packet has just gone from the store")
+        return data
+
+
+def _parts(start: int, stop: int) -> list[tuple[int, slice]]:
+    """Cut a range of rows into (chunk, slice of it)."""
+    return [
+        (i, slice(max(start - i * CHUNK, 0), min(stop - i * CHUNK, CHUNK)))
+        for i in range(start // CHUNK, -(-stop // CHUNK))
+    ]
+
+
+def _joined(pieces: list[NDArray[T]], kind: type[T]) -> NDArray[T]:
+    if len(pieces) == 1:
+        return pieces[0]
+    return np.concatenate(pieces) if pieces else np.zeros(0, kind)

@@ -1,0 +1,88 @@
+"""What passes on each interface, second by second. Owns these counters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from qmon.packets.batch import Direction
+from qmon.packets.copying import I64, U8, U16, U32
+
+SECOND_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Traffic of one interface, a row for each second (UTC) in which there was any, ascending.
+
+    Bytes are as on the wire. `unknown_…` is what has no direction.
+    """
+
+    second: I64
+    in_packets: I64
+    in_bytes: I64
+    out_packets: I64
+    out_bytes: I64
+    unknown_packets: I64
+    unknown_bytes: I64
+
+
+class TrafficCounter:
+    """Counts packets and bytes by interface, second and direction; takes packets in any order of time."""
+
+    def __init__(self) -> None:
+        # Per interface: the seconds, ascending, and int64[n, 6]: packets and bytes for each direction.
+        self._second: dict[int, I64] = {}
+        self._counts: dict[int, I64] = {}
+
+    def count(self, time_ns: I64, interface: U16, direction: U8, length: U32) -> None:
+        """Add packets."""
+        if not len(time_ns):
+            return
+        lowest, highest = int(interface.min()), int(interface.max())
+        if lowest == highest:
+            self._count_one(lowest, time_ns, direction, length)
+            return
+        for index in np.unique(interface).tolist():
+            mine = interface == index
+            self._count_one(index, time_ns[mine], direction[mine], length[mine])
+
+    def of(self, interface: int) -> Traffic:
+        """Return one interface's counts now."""
+        none = np.zeros(0, np.int64)
+        counts = self._counts.get(interface, none.reshape(0, 6)).copy()
+        unknown, inward, outward = (2 * int(way) for way in (Direction.UNKNOWN, Direction.IN, Direction.OUT))
+        return Traffic(
+            second=self._second.get(interface, none).copy(),
+            in_packets=counts[:, inward],
+            in_bytes=counts[:, inward + 1],
+            out_packets=counts[:, outward],
+            out_bytes=counts[:, outward + 1],
+            unknown_packets=counts[:, unknown],
+            unknown_bytes=counts[:, unknown + 1],
+        )
+
+    def _count_one(self, index: int, time_ns: I64, direction: U8, length: U32) -> None:
+        second = time_ns // SECOND_NS
+        present = _different(second)
+        known = self._second.get(index)
+        if known is None:
+            known = np.zeros(0, np.int64)
+            self._counts[index] = np.zeros((0, 6), np.int64)
+        fresh = present[~np.isin(present, known)]
+        if len(fresh):
+            place = np.searchsorted(known, fresh)
+            known = np.insert(known, place, fresh)
+            self._counts[index] = np.insert(self._counts[index], place, 0, axis=0)
+            self._second[index] = known
+        where = np.searchsorted(known, second) * 6 + direction.astype(np.int64) * 2
+        flat = self._counts[index].reshape(-1)
+        np.add.at(flat, where, 1)
+        np.add.at(flat, where + 1, length.astype(np.int64))
+
+
+def _different(second: I64) -> I64:
+    """Return the different values, ascending; quick where time goes on as it should."""
+    step = np.flatnonzero(second[1:] != second[:-1])
+    return np.unique(np.concatenate((second[:1], second[1:][step])))
