@@ -4,14 +4,20 @@ Owns what lies under `fixtures/<version>/`. Texts and captures must never hold t
 """
 
 import asyncio
+import gzip
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 from qmon.monitor.address import UnixAddress
 from qmon.monitor.session import Session
+from tests.fakes.conversation import dump
+from tests.lab.conversations import STORIES, VM_ARGUMENTS, Story
+from tests.lab.proxy import proxied
 from tests.lab.qemus import Qemu, found
 from tests.lab.scenes import SCENES, Scene
+from tests.lab.traffic import CAPTURES
 from tests.lab.vm import LabVm, start_vm
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -55,11 +61,44 @@ async def record_scene(qemu: Qemu, scene: Scene, directory: Path) -> None:
             await _take_texts(session, vm, directory, f"{scene.name}-{moment}")
 
 
+async def record_story(qemu: Qemu, name: str, story: Story, directory: Path) -> None:
+    """Have qmon tell a story to a VM, and write down what was said."""
+    async with start_vm(namespaced(qemu), *VM_ARGUMENTS) as vm:
+        path = vm.directory / "proxy.sock"
+        async with (
+            proxied(path, vm.qmp[0]) as proxy,
+            await Session.attach(UnixAddress(str(path)), share=False) as session,
+        ):
+            await story(session)
+    target = directory / "monitor" / f"{name}.jsonl"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    dump(proxy.lines, target)
+
+
+async def record_schema(qemu: Qemu, directory: Path) -> None:
+    """Keep the reply to query-qmp-schema, packed."""
+    async with (
+        start_vm(qemu) as vm,
+        await Session.attach(UnixAddress(vm.qmp[0]), share=False) as session,
+    ):
+        schema = await session.execute("query-qmp-schema")
+    text = json.dumps(schema, separators=(",", ":")).encode()
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "schema.json.gz").write_bytes(gzip.compress(text, 9, mtime=0))
+
+
 async def record(qemu: Qemu, directory: Path) -> None:
     """Record everything of one QEMU into `directory`."""
+    await record_schema(qemu, directory)
+    for name, story in STORIES.items():
+        print(f"{qemu.full}: monitor/{name}", file=sys.stderr)
+        await record_story(qemu, name, story, directory)
+    for name, capture in CAPTURES.items():
+        print(f"{qemu.full}: captures/{name}", file=sys.stderr)
+        await capture(namespaced(qemu), directory / "captures" / f"{name}.pcap")
     for scene in SCENES:
         if qemu.number >= scene.since:
-            print(f"{qemu.full}: {scene.name}", file=sys.stderr)
+            print(f"{qemu.full}: network/{scene.name}", file=sys.stderr)
             await record_scene(qemu, scene, directory)
 
 
