@@ -1,0 +1,111 @@
+"""`qmon extcap`: what Wireshark runs to list VMs and to capture from them, and how it gets there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from qmon.cli import output
+from qmon.errors import ExitCode, QmonError, UsageError
+
+if TYPE_CHECKING:
+    from qmon.export.extcap_capture import Wanted
+
+
+@click.command()
+@click.option("--install", is_flag=True, help="Put VMs into Wireshark's list of interfaces.")
+@click.option("--uninstall", is_flag=True, help="Take them out again.")
+@click.option("--extcap-interfaces", "listing", is_flag=True, help="Wireshark's: list what can be captured.")
+@click.option("--extcap-dlts", "link_types", is_flag=True, help="Wireshark's: list an interface's link types.")
+@click.option("--extcap-config", "config", is_flag=True, help="Wireshark's: list an interface's options.")
+@click.option("--capture", is_flag=True, help="Wireshark's: capture from --extcap-interface into --fifo.")
+@click.option("--extcap-interface", "interface", metavar="NAME", help="The interface that is meant.")
+@click.option("--extcap-capture-filter", "capture_filter", metavar="FILTER", help="Wireshark's own filter.")
+@click.option("--fifo", metavar="PATH", help="Where Wireshark reads.")
+@click.option("--vm", default="own", metavar="VM", help="Of the dialog: whose packets, 'own' for the interface's.")
+@click.option("--netdev", default="", metavar="IDS", help="Of the dialog: with commas between; empty for all.")
+@click.option("--filter", "words", default="", metavar="FILTER", help="Of the dialog: a pcap-filter expression.")
+@click.option("--snaplen", type=click.IntRange(1, 262_144), default=262_144, help="Of the dialog: bytes kept.")
+@click.option("--direction", type=click.Choice(["both", "in", "out"]), default="both", help="Of the dialog.")
+@click.option("--extcap-version", hidden=True)
+@click.option("--extcap-reload-option", hidden=True)
+@click.option("--extcap-control-in", hidden=True)
+@click.option("--extcap-control-out", hidden=True)
+def extcap(install: bool, uninstall: bool, listing: bool, interface: str | None, **asked: Any) -> int:
+    """Put running VMs into Wireshark's own list of interfaces.
+
+    After `qmon extcap --install` the netdevs of every VM that runs are listed by Wireshark and by `tshark -D`,
+    to be started and stopped like any other interface. All other options are for Wireshark to give.
+    """
+    if install or uninstall:
+        _set_up(install=install, uninstall=uninstall)
+    elif listing:
+        _answer_listing()
+    elif interface is None:
+        raise UsageError(
+            "nothing to do", hint="qmon extcap --install puts running VMs into Wireshark's interface list"
+        )
+    elif asked["link_types"]:
+        _answer_link_types()
+    elif asked["config"]:
+        _answer_config(interface)
+    elif asked["capture"]:
+        return _capture(interface, asked)
+    elif asked["capture_filter"] is not None:
+        _answer_filter(asked["capture_filter"])
+    else:
+        raise UsageError("--extcap-interface needs one of --capture, --extcap-config or --extcap-dlts")
+    return ExitCode.DONE
+
+
+def _set_up(*, install: bool, uninstall: bool) -> None:
+    from qmon.export import extcap_install
+
+    if install and uninstall:
+        raise UsageError("--install and --uninstall contradict each other")
+    if install:
+        installed = extcap_install.install()
+        output.talk(f"installed {installed.launcher}; Wireshark lists:")
+        for line in installed.interfaces:
+            output.data(line)
+        return
+    removed = extcap_install.uninstall()
+    for launcher in removed:
+        output.talk(f"removed {launcher}")
+    if not removed:
+        output.talk("there was nothing to remove")
+
+
+def _answer_listing() -> None:
+    from qmon.export.extcap import interfaces, joined
+    from qmon.export.extcap_vms import listed_vms
+
+    output.data(joined(interfaces(listed_vms())), harmless=True)
+
+
+def _answer_link_types() -> None:
+    from qmon.export.extcap import joined, link_types
+
+    output.data(joined(link_types()), harmless=True)
+
+
+def _answer_config(interface: str) -> None:
+    from qmon.export.extcap import joined, options
+    from qmon.export.extcap_vms import listed_vms
+
+    output.data(joined(options(listed_vms(answer_s=0), interface)), harmless=True)
+
+
+def _answer_filter(expression: str) -> None:
+    """Say what is wrong with a filter; no word means that it is right."""
+    from qmon.packets.capture_filter import compile_filter
+
+    try:
+        compile_filter(expression)
+    except QmonError as problem:
+        output.data(problem.message)
+
+
+def _capture(interface: str, asked: dict[str, Any]) -> int:
+    raise NotImplementedError

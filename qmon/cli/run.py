@@ -1,0 +1,161 @@
+"""`qmon run`: start a QEMU and watch it from its first packet."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import termios
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from qmon.cli import output
+from qmon.cli.context import Context
+from qmon.errors import ExitCode, Refused, UsageError
+from qmon.launch.command_line import Plan, configuration, plan
+from qmon.launch.process import OwnedQemu
+
+if TYPE_CHECKING:
+    from qmon.capture.vm import VmCapture
+    from qmon.export.record import End
+    from qmon.monitor.session import Session
+    from qmon.watch import Watch
+
+
+@click.command(context_settings={"allow_interspersed_args": False})
+@click.option("--netdev", "netdevs", multiple=True, metavar="ID", help="Capture on this netdev (repeats).")
+@click.option("--all", "everything", is_flag=True, help="Capture on every netdev that can be. The default.")
+@click.option("-w", "file", metavar="FILE", help="Record into FILE (- is stdout) instead of the dashboard.")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="-- QEMU…", required=True)
+@click.pass_obj
+def run(
+    context: Context, netdevs: tuple[str, ...], everything: bool, file: str | None, command: tuple[str, ...]
+) -> int:
+    """Start QEMU with a monitor added, and watch it from its first packet: qmon run -- qemu-system-x86_64 …
+
+    The VM starts when the captures are on. With -w it keeps the terminal; in the dashboard, what it would have
+    had there (-nographic, -serial stdio) is on a pty that the time line names. When qmon ends, so does the VM.
+    """
+    if context.vms:
+        raise UsageError("--vm does not go with run, which starts a VM of its own")
+    if netdevs and everything:
+        raise UsageError("--netdev and --all contradict each other")
+    with OwnedQemu() as owned:
+        added = owned.directory / "monitor.cfg"
+        added.write_text(configuration(owned.monitor))
+        planned = plan(command, added, dashboard=file is None)
+        failed = False
+        if file is None:
+            output.run(_dashboard(owned, planned, netdevs))
+        else:
+            with _terminal_restored():
+                failed = output.run(_recording(owned, planned, netdevs, file))
+    return owned.status or (ExitCode.FAILED if failed else ExitCode.DONE)
+
+
+async def _dashboard(owned: OwnedQemu, planned: Plan, netdevs: tuple[str, ...]) -> None:
+    """Show the VM until the user leaves; its own end is told in the time line."""
+    from qmon.launch.ready import EndedEarly, attach_when_ready, ptys
+    from qmon.monitor.address import UnixAddress
+    from qmon.tui.run import show_dashboard
+    from qmon.watch import Watch
+
+    owned.start(planned.words, quiet=True)
+    try:
+        async with await attach_when_ready(owned) as session:
+            consoles = await ptys(session)
+    except EndedEarly:
+        output.talk(owned.last_words())
+        return
+    async with Watch(UnixAddress(str(owned.monitor)), netdevs=netdevs or None) as watch:
+        await watch.first_taps()
+        for label, path in consoles:
+            watch.log("run", f"{label} is on {path}: screen {path}")
+        if planned.starts_paused:
+            watch.log("run", "paused by -S; `cont` in the Monitor tab lets it go")
+        elif watch.session is not None:
+            await watch.session.execute("cont")
+        async with _told_of_the_end(owned, watch):
+            await show_dashboard(watch)
+    if owned.status:
+        output.talk(owned.last_words())
+
+
+@asynccontextmanager
+async def _told_of_the_end(owned: OwnedQemu, watch: Watch) -> AsyncIterator[None]:
+    """Put QEMU's end into the time line."""
+
+    async def tell() -> None:
+        status = await owned.wait()
+        watch.log("run", f"QEMU ended with status {status}")
+
+    telling = asyncio.create_task(tell(), name="wait for QEMU's end")
+    try:
+        yield
+    finally:
+        telling.cancel()
+
+
+async def _recording(owned: OwnedQemu, planned: Plan, netdevs: tuple[str, ...], file: str) -> bool:
+    """Record until QEMU ends or we are told to; return whether the recording failed."""
+    from qmon.capture.vm import VmCapture
+    from qmon.export.capture_file import open_file
+    from qmon.export.record import Source, record
+    from qmon.launch.ready import EndedEarly, attach_when_ready
+    from qmon.monitor.discovery import read_vm
+
+    stdout = output.binary_stdout().fileno() if file == "-" else None
+    # With the capture on our standard output, what QEMU prints goes to the standard error.
+    owned.start(planned.words, quiet=False, stdout=None if stdout is None else sys.stderr.fileno())
+    try:
+        session = await attach_when_ready(owned)
+    except EndedEarly:
+        return False  # QEMU has said why, on our own standard error.
+    async with session, VmCapture(session, read_vm(owned.pid), events=True) as capture:
+        await _tap(capture, session, netdevs)
+        written = await open_file(file, stdout=stdout)
+        if not planned.starts_paused:
+            await session.execute("cont")
+        totals = await record([Source(capture, over=_ended(owned))], written)
+    output.talk(totals.line())
+    if totals.error is None:
+        return False
+    output.error(totals.error.message, "The VM goes on; Ctrl-C ends it.")
+    await owned.wait()
+    return True
+
+
+async def _tap(capture: VmCapture, session: Session, netdevs: tuple[str, ...]) -> None:
+    """Tap the netdevs named, or all that can be; one that is named and cannot is an error."""
+    from qmon.network.inspect import inspect
+
+    present = [netdev.id for netdev in (await inspect(session)).netdevs]
+    for netdev in netdevs or present:
+        try:
+            await capture.tap(netdev)
+        except Refused as problem:
+            if netdevs:
+                raise
+            output.talk(f"{netdev} is not captured: {problem.message}")
+
+
+async def _ended(owned: OwnedQemu) -> End:
+    from qmon.export.record import End
+
+    return End(f"QEMU ended with status {await owned.wait()}")
+
+
+@contextmanager
+def _terminal_restored() -> Iterator[None]:
+    """Leave the terminal as it was, also when QEMU is killed while it has it raw."""
+    try:
+        before = termios.tcgetattr(sys.stdin)
+    except (termios.error, ValueError, OSError):
+        yield  # No terminal there.
+        return
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
