@@ -62,5 +62,4 @@ def _mapped(values: U16, meaning: dict[int, int]) -> U16:
 
 
 def _be16(head: U8, at: int) -> U16:
-    result: U16 = head[:, at].astype(np.uint16) << 8 | head[:, at + 1]
-    return result
+    return (head[:, at].astype(np.uint16) << 8 | head[:, at + 1]).astype(np.uint16)
