@@ -1,4 +1,4 @@
-"""`python -m tests.lab.record [DIRECTORY]`: record the fixtures from the lab's QEMUs, by qmon's own session.
+"""`python -m tests.lab.record [PART…]`: record the fixtures from the lab's QEMUs, by qmon's own session.
 
 Owns what lies under `fixtures/<version>/`. Texts and captures must never hold this machine's paths or names.
 """
@@ -21,10 +21,10 @@ from tests.lab.traffic import CAPTURES
 from tests.lab.vm import LabVm, start_vm
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
-# The loopback gets a route for multicast, and an address that the user-mode stack takes for the world.
+# The loopback gets a route for multicast, and one to a world from which nobody answers.
 _LOOPBACK = """ip link set lo up multicast on
 ip route add 224.0.0.0/4 dev lo
-ip addr add 192.0.2.1/32 dev lo
+ip route add 192.0.2.0/24 dev lo
 exec "$@"
 """
 _NAMESPACE = ("unshare", "--net", "sh", "-c", _LOOPBACK, "sh")
@@ -87,25 +87,32 @@ async def record_schema(qemu: Qemu, directory: Path) -> None:
     (directory / "schema.json.gz").write_bytes(gzip.compress(text, 9, mtime=0))
 
 
-async def record(qemu: Qemu, directory: Path) -> None:
-    """Record everything of one QEMU into `directory`."""
-    await record_schema(qemu, directory)
+async def record(qemu: Qemu, directory: Path, wanted: list[str]) -> None:
+    """Record one QEMU into `directory`: everything, or the parts whose names begin with one that is wanted."""
+
+    def now(part: str) -> bool:
+        if wanted and not part.startswith(tuple(wanted)):
+            return False
+        print(f"{qemu.full}: {part}", file=sys.stderr)
+        return True
+
+    if now("schema"):
+        await record_schema(qemu, directory)
     for name, story in STORIES.items():
-        print(f"{qemu.full}: monitor/{name}", file=sys.stderr)
-        await record_story(qemu, name, story, directory)
+        if now(f"monitor/{name}"):
+            await record_story(qemu, name, story, directory)
     for name, capture in CAPTURES.items():
-        print(f"{qemu.full}: captures/{name}", file=sys.stderr)
-        await capture(namespaced(qemu), directory / "captures" / f"{name}.pcap")
+        if now(f"captures/{name}"):
+            await capture(namespaced(qemu), directory / "captures" / f"{name}.pcap")
     for scene in SCENES:
-        if qemu.number >= scene.since:
-            print(f"{qemu.full}: network/{scene.name}", file=sys.stderr)
+        if qemu.number >= scene.since and now(f"network/{scene.name}"):
             await record_scene(qemu, scene, directory)
 
 
-async def _main(root: Path) -> None:
+async def _main(wanted: list[str]) -> None:
     for qemu in found():
-        await record(qemu, root / qemu.full)
+        await record(qemu, FIXTURES / qemu.full, wanted)
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(Path(sys.argv[1]) if len(sys.argv) > 1 else FIXTURES))
+    asyncio.run(_main(sys.argv[1:]))
