@@ -8,7 +8,7 @@ from qmon.cli import output as out
 from qmon.cli.context import Context
 from qmon.monitor.hmp import Connection, Endpoint, UsernetStack
 from qmon.network import inspect
-from qmon.network.model import Network
+from qmon.network.model import Netdev, Network, Nic
 
 
 @click.group()
@@ -46,39 +46,42 @@ async def _network(context: Context, output: str, raw: bool) -> None:
 def network_record(network: Network) -> dict[str, object]:
     """Return the document of `info network`."""
     return {
-        "netdevs": [
-            {
-                "id": netdev.id,
-                "type": netdev.type,
-                "info": netdev.info,
-                "nic": netdev.nic,
-                "hub": netdev.hub,
-                "queues": netdev.queues,
-                "ghost": netdev.ghost,
-                "filters": [
-                    {"id": one.id, "type": one.type, "properties": dict(one.properties)}
-                    for one in netdev.filters
-                ],
-            }
-            for netdev in network.netdevs
-        ],
-        "nics": [
-            {
-                "id": nic.id,
-                "model": nic.model,
-                "mac": nic.mac,
-                "netdev": nic.netdev,
-                "hub": nic.hub,
-                "path": nic.path,
-                "queues": nic.queues,
-            }
-            for nic in network.nics
-        ],
+        "netdevs": [netdev_record(netdev) for netdev in network.netdevs],
+        "nics": [nic_record(nic) for nic in network.nics],
         "hubs": [
             {"id": hub.id, "ports": [{"id": port.id, "peer": port.peer} for port in hub.ports]}
             for hub in network.hubs
         ],
         "not_understood": list(network.not_understood),
+    }
+
+
+def netdev_record(netdev: Netdev) -> dict[str, object]:
+    """Return one entry of `netdevs`."""
+    return {
+        "id": netdev.id,
+        "type": netdev.type,
+        "info": netdev.info,
+        "nic": netdev.nic,
+        "hub": netdev.hub,
+        "queues": netdev.queues,
+        "ghost": netdev.ghost,
+        "filters": [
+            {"id": one.id, "type": one.type, "properties": dict(one.properties)} for one in netdev.filters
+        ],
+    }
+
+
+def nic_record(nic: Nic) -> dict[str, object]:
+    """Return one entry of `nics`."""
+    return {
+        "id": nic.id,
+        "model": nic.model,
+        "mac": nic.mac,
+        "netdev": nic.netdev,
+        "hub": nic.hub,
+        "path": nic.path,
+        "queues": nic.queues,
     }
 
 

@@ -6,6 +6,7 @@ rules need to know is handed in.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 # 7.2 ends itself by an assertion; 10.0 is the oldest that was seen to refuse in peace.
 _VHOST_SAFE_SINCE = 10
+_OPEN_RULE = re.compile(r"(tcp|udp|):(0\.0\.0\.0)?:")
 
 
 def asks_for_vhost(netdev: Mapping[str, object]) -> bool:
@@ -80,4 +82,17 @@ def ghost_warning(network: Network, id_: str) -> str | None:
     return (
         f"the NIC {plain(ghost.nic or '?')} was plugged into an older netdev {plain(id_)} that was deleted: it is not "
         "connected to this new one and has to be unplugged and plugged in again"
+    )
+
+
+def open_forwards(netdev: Mapping[str, object]) -> tuple[str, ...]:
+    """Warn of the forwards of a new netdev that listen on every address of the host."""
+    rules = netdev.get("hostfwd")
+    texts = (
+        [str(rule.get("str")) for rule in rules if isinstance(rule, dict)] if isinstance(rules, list) else []
+    )
+    return tuple(
+        f"hostfwd={plain(text)} listens on every address of the host; tcp:127.0.0.1:… keeps it to the host itself"
+        for text in texts
+        if _OPEN_RULE.match(text)
     )

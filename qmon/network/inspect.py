@@ -198,7 +198,7 @@ def _as_text(value: Any) -> str:
 
 async def _nic_paths(session: Session, text: NetworkText) -> dict[str, str]:
     nics = {client.id: client for client, _ in _clients(text) if client.type == "nic"}
-    named = await _children(session, "/machine/peripheral")
+    named = await children(session, "/machine/peripheral")
     paths = {id_: f"/machine/peripheral/{id_}" for id_ in nics if id_ in named}
     rest = {
         (client.model or "", client.mac): id_
@@ -206,7 +206,7 @@ async def _nic_paths(session: Session, text: NetworkText) -> dict[str, str]:
         if id_ not in paths and client.mac is not None
     }
     for place in _ANONYMOUS if rest else ():
-        for name, kind in (await _children(session, place)).items():
+        for name, kind in (await children(session, place)).items():
             if kind in {model for model, _ in rest}:
                 mac = await _get(session, f"{place}/{name}", "mac")
                 id_ = rest.pop((kind, mac or ""), None)
@@ -215,7 +215,7 @@ async def _nic_paths(session: Session, text: NetworkText) -> dict[str, str]:
     return paths
 
 
-async def _children(session: Session, path: str) -> dict[str, str]:
+async def children(session: Session, path: str) -> dict[str, str]:
     """Return a QOM node's children as name → type."""
     try:
         listed = await session.execute("qom-list", {"path": path})

@@ -1,0 +1,135 @@
+"""`qmon netdev`: network backends listed, added, removed, and what this QEMU offers."""
+
+from __future__ import annotations
+
+import click
+
+from qmon.cli import output as out
+from qmon.cli.context import Context
+from qmon.cli.info import netdev_record
+from qmon.network import change, hazards
+from qmon.network.inspect import inspect
+from qmon.network.model import Netdev, Network
+from qmon.network.options import Option, netdev_options, parse_netdev
+
+
+@click.group(
+    epilog="Examples: qmon netdev add user,id=u2,hostfwd=tcp:127.0.0.1:2222-:22; qmon netdev options tap; "
+    "qmon netdev rm u2"
+)
+def netdev() -> None:
+    """List, add and remove network backends."""
+
+
+@netdev.command("ls")
+@out.output_option
+@click.pass_obj
+def list_netdevs(context: Context, output: str) -> None:
+    """List the VM's netdevs, and what is plugged into them."""
+    out.run(_list(context, output))
+
+
+async def _list(context: Context, output: str) -> None:
+    async with context.attach() as session:
+        network = await inspect(session)
+    if output == "json":
+        out.document({"netdevs": [netdev_record(one) for one in network.netdevs]})
+    elif network.netdevs:
+        out.table(
+            ("NETDEV", "TYPE", "PLUGGED INTO", "FILTERS", "INFO"), [_row(one) for one in network.netdevs]
+        )
+    else:
+        out.talk("This VM has no netdev.")
+    for line in network.not_understood:
+        out.talk(f"not understood: {line}")
+
+
+def _row(one: Netdev) -> tuple[object, ...]:
+    place = one.nic if one.hub is None else f"hub {one.hub}"
+    name = f"{one.id} (deleted)" if one.ghost else one.id
+    return (name, one.type, place, len(one.filters) or None, one.info or None)
+
+
+@netdev.command(
+    epilog="SPEC is what QEMU takes after -netdev; a comma inside a value is written twice. Examples: "
+    "user,id=u2,hostfwd=tcp:127.0.0.1:2222-:22; tap,id=t1,ifname=tap0,script=no,downscript=no; "
+    'stream,id=s1,addr.type=unix,addr.path=/run/net.sock; \'{"type": "user", "id": "u2"}\''
+)
+@click.argument("spec")
+@click.pass_obj
+def add(context: Context, spec: str) -> None:
+    """Add a netdev.
+
+    SPEC is in QEMU's own -netdev syntax. `qmon netdev types` and `qmon netdev options TYPE` tell what there is.
+    """
+    out.run(_add(context, spec))
+
+
+async def _add(context: Context, spec: str) -> None:
+    async with context.attach() as session:
+        arguments = parse_netdev(spec, await session.schema())
+        id_ = str(arguments["id"])
+        before = await inspect(session)
+        await change.add_netdev(session, spec)
+    for warning in _warnings(before, id_, arguments):
+        out.talk(f"warning: {warning}")
+    out.talk(f"{id_} is added; `qmon nic add MODEL,id=…,netdev={id_}` plugs a NIC into it")
+
+
+def _warnings(before: Network, id_: str, arguments: dict[str, object]) -> list[str]:
+    ghost = hazards.ghost_warning(before, id_)
+    return [*([ghost] if ghost else []), *hazards.open_forwards(arguments)]
+
+
+@netdev.command("rm")
+@click.argument("id_", metavar="ID")
+@click.option("--force", is_flag=True, help="Even if a NIC is plugged into it, which is dead afterwards.")
+@click.pass_obj
+def remove(context: Context, id_: str, force: bool) -> None:
+    """Remove a netdev; refused while something is plugged into it."""
+    out.run(_remove(context, id_, force))
+
+
+async def _remove(context: Context, id_: str, force: bool) -> None:
+    async with context.attach() as session:
+        await change.remove_netdev(session, id_, force=force)
+    out.talk(f"{id_} is removed")
+
+
+@netdev.command()
+@out.output_option
+@click.pass_obj
+def types(context: Context, output: str) -> None:
+    """List the kinds of netdev that this QEMU has."""
+    names = out.run(_types(context))
+    if output == "json":
+        out.document({"types": list(names)})
+    else:
+        for name in names:
+            out.data(name)
+
+
+async def _types(context: Context) -> tuple[str, ...]:
+    async with context.attach() as session:
+        return (await session.schema()).netdev_types()
+
+
+@netdev.command()
+@click.argument("type_", metavar="TYPE")
+@out.output_option
+@click.pass_obj
+def options(context: Context, type_: str, output: str) -> None:
+    """List the options of one kind of netdev, as this QEMU describes them."""
+    listed = out.run(_options(context, type_))
+    if output == "json":
+        fields = [{"name": one.name, "type": one.type, "required": one.required} for one in listed]
+        out.document({"type": type_, "options": fields})
+    else:
+        out.table(
+            ("OPTION", "TYPE", ""), [(o.name, o.type, "required" if o.required else "") for o in listed]
+        )
+
+
+async def _options(context: Context, type_: str) -> tuple[Option, ...]:
+    async with context.attach() as session:
+        return netdev_options(type_, await session.schema())

@@ -1,0 +1,135 @@
+"""`qmon nic`: NICs listed, added, removed, their links, and the models this QEMU has."""
+
+from __future__ import annotations
+
+import click
+
+from qmon.cli import output as out
+from qmon.cli.context import Context
+from qmon.cli.info import nic_record
+from qmon.network import change
+from qmon.network.inspect import inspect
+from qmon.network.model import Network, Nic
+from qmon.network.nics import NicModel, nic_models
+
+
+@click.group(epilog="Examples: qmon nic add e1000,id=nic2,netdev=u2; qmon nic down nic1; qmon nic rm nic2")
+def nic() -> None:
+    """List, add and remove NICs; set their link up or down."""
+
+
+@nic.command("ls")
+@out.output_option
+@click.pass_obj
+def list_nics(context: Context, output: str) -> None:
+    """List the VM's NICs, and which netdev each is plugged into."""
+    network = out.run(_inspect(context))
+    if output == "json":
+        out.document({"nics": [nic_record(one) for one in network.nics]})
+    elif network.nics:
+        out.table(("NIC", "MODEL", "MAC", "NETDEV", "PATH"), [_row(network, one) for one in network.nics])
+    else:
+        out.talk("This VM has no NIC.")
+    for line in network.not_understood:
+        out.talk(f"not understood: {line}")
+
+
+async def _inspect(context: Context) -> Network:
+    async with context.attach() as session:
+        return await inspect(session)
+
+
+def _row(network: Network, one: Nic) -> tuple[object, ...]:
+    place = one.netdev if one.hub is None else f"hub {one.hub}"
+    dead = any(netdev.ghost and netdev.nic == one.id for netdev in network.netdevs)
+    return (one.id, one.model, one.mac, f"{place} (deleted)" if dead else place, one.path)
+
+
+@nic.command(
+    epilog="SPEC is what QEMU takes after -device. Examples: e1000,id=nic2,netdev=u2; "
+    "virtio-net-pci,id=nic3,netdev=u3,mac=52:54:00:12:34:60,bus=rp1. On boards such as q35, where a NIC needs a PCIe "
+    "port of its own, a free one is found if bus= is not given."
+)
+@click.argument("spec")
+@click.pass_obj
+def add(context: Context, spec: str) -> None:
+    """Plug a NIC in, onto a netdev that is there.
+
+    SPEC is in QEMU's own -device syntax. `qmon nic models` tells which NICs this QEMU has.
+    """
+    out.run(_add(context, spec))
+
+
+async def _add(context: Context, spec: str) -> None:
+    async with context.attach() as session:
+        name = await change.add_nic(session, spec)
+    out.talk(f"{name or 'the NIC'} is plugged in")
+
+
+def _timeout_option(command: click.decorators.FC) -> click.decorators.FC:
+    return click.option(
+        "--timeout",
+        "timeout_s",
+        type=click.FloatRange(min=0, min_open=True),
+        default=change.UNPLUG_S,
+        show_default=True,
+        metavar="S",
+        help="How many seconds to wait for the guest.",
+    )(command)
+
+
+@nic.command("rm", epilog="Exit status 124: the guest has not let go in time; the request stands.")
+@click.argument("id_", metavar="ID")
+@_timeout_option
+@click.pass_obj
+def remove(context: Context, id_: str, timeout_s: float) -> None:
+    """Unplug a NIC and wait until the guest has let go; its netdev stays."""
+    out.run(_remove(context, id_, timeout_s))
+
+
+async def _remove(context: Context, id_: str, timeout_s: float) -> None:
+    async with context.attach() as session:
+        await change.remove_nic(session, id_, timeout_s=timeout_s)
+    out.talk(f"{id_} is unplugged")
+
+
+@nic.command()
+@click.argument("id_", metavar="ID")
+@click.pass_obj
+def up(context: Context, id_: str) -> None:
+    """Plug a NIC's cable in."""
+    out.run(_link(context, id_, True))
+
+
+@nic.command()
+@click.argument("id_", metavar="ID")
+@click.pass_obj
+def down(context: Context, id_: str) -> None:
+    """Pull a NIC's cable out; the NIC stays."""
+    out.run(_link(context, id_, False))
+
+
+async def _link(context: Context, id_: str, is_up: bool) -> None:
+    async with context.attach() as session:
+        await change.set_link(session, id_, is_up)
+    out.talk(f"the link of {id_} is {'up' if is_up else 'down'}")
+
+
+@nic.command()
+@out.output_option
+@click.pass_obj
+def models(context: Context, output: str) -> None:
+    """List the NIC models that this QEMU can plug into a running VM.
+
+    Each known model is asked about by name; a model that qmon has not heard of can be added all the same.
+    """
+    found = out.run(_models(context))
+    if output == "json":
+        out.document({"models": [{"name": one.name, "bus": one.bus} for one in found]})
+    else:
+        out.table(("MODEL", "BUS"), [(one.name, one.bus) for one in found])
+
+
+async def _models(context: Context) -> tuple[NicModel, ...]:
+    async with context.attach() as session:
+        return await nic_models(session)

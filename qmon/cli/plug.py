@@ -1,0 +1,64 @@
+"""`qmon plug` and `qmon unplug`: a netdev and the NIC on it, together."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from qmon.cli import output as out
+from qmon.cli.context import Context
+from qmon.network import change, hazards
+from qmon.network.options import parse_netdev
+
+
+@click.command(
+    epilog="Examples: qmon plug user,id=u2 --nic e1000,id=nic2; "
+    "qmon plug tap,id=t1,ifname=tap0,script=no,downscript=no --nic virtio-net-pci,id=nic3,mac=52:54:00:12:34:60"
+)
+@click.argument("spec")
+@click.option("--nic", "nic_spec", metavar="SPEC", required=True, help="The NIC, in QEMU's -device syntax.")
+@click.pass_obj
+def plug(context: Context, spec: str, nic_spec: str) -> None:
+    """Add a netdev and a NIC on it, both or neither.
+
+    SPEC is the netdev, in QEMU's -netdev syntax. netdev= is put into the NIC's SPEC, and on boards such as q35 a
+    free PCIe port as well.
+    """
+    out.run(_plug(context, spec, nic_spec))
+
+
+async def _plug(context: Context, spec: str, nic_spec: str) -> None:
+    async with context.attach() as session:
+        netdev, nic = await change.plug(session, spec, nic_spec)
+        arguments = parse_netdev(spec, await session.schema())
+    for warning in hazards.open_forwards(arguments):
+        out.talk(f"warning: {warning}")
+    out.talk(f"{nic or 'the NIC'} is plugged into {netdev}")
+
+
+@click.command(epilog="Exit status 124: the guest has not let go in time; the request stands.")
+@click.argument("nic")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=change.UNPLUG_S,
+    show_default=True,
+    metavar="S",
+    help="How many seconds to wait for the guest.",
+)
+@click.pass_obj
+def unplug(context: Context, nic: str, timeout_s: float) -> None:
+    """Unplug a NIC, wait until the guest has let go, and remove its netdev."""
+    out.run(_unplug(context, nic, timeout_s))
+
+
+async def _unplug(context: Context, nic: str, timeout_s: float) -> None:
+    async with context.attach() as session:
+        try:
+            netdev = await change.unplug(session, nic, timeout_s=timeout_s)
+        except asyncio.CancelledError:
+            out.talk(f"not waiting any longer; the guest may still let go of {nic}, and its netdev stays")
+            raise
+    out.talk(f"{nic} is unplugged" + (f" and {netdev} removed" if netdev else ""))

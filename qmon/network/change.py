@@ -1,0 +1,315 @@
+"""Changes of a running VM's network, each whole or not at all; every one can say before what it will send.
+
+Owns the order of commands and the way back after a failure. Must never leave behind what the user did not ask for,
+and never send what `hazards` refuses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from qmon.errors import QmonError, Refused, TimedOut, UsageError
+from qmon.network import hazards
+from qmon.network.forward import (
+    add_forward,
+    list_forwards,
+    plan_add_forward,
+    plan_remove_forward,
+    remove_forward,
+)
+from qmon.network.inspect import inspect
+from qmon.network.model import Network, Nic
+from qmon.network.nics import nic_properties
+from qmon.network.options import driver_of, parse_device, parse_netdev
+from qmon.network.ports import advice, pcie_ports
+from qmon.network.release import device_id, let_go
+from qmon.network.steps import Step, spelt
+from qmon.text import plain
+
+if TYPE_CHECKING:
+    from qmon.monitor.session import Session
+
+__all__ = [
+    "UNPLUG_S",
+    "add_forward",
+    "add_netdev",
+    "add_nic",
+    "list_forwards",
+    "plan_add_forward",
+    "plan_add_netdev",
+    "plan_add_nic",
+    "plan_plug",
+    "plan_remove_forward",
+    "plan_remove_netdev",
+    "plan_remove_nic",
+    "plan_set_link",
+    "plan_unplug",
+    "plug",
+    "remove_forward",
+    "remove_netdev",
+    "remove_nic",
+    "set_link",
+    "unplug",
+]
+
+UNPLUG_S = 30.0
+
+Between = Callable[[str], Awaitable[None]]
+T = TypeVar("T")
+
+
+# Netdevs
+
+
+async def plan_add_netdev(session: Session, spec: str) -> tuple[str, ...]:
+    """Return what `add_netdev` will send."""
+    return spelt([await _netdev_step(session, spec)])
+
+
+async def add_netdev(session: Session, spec: str) -> str:
+    """Add a netdev in `-netdev` syntax and return its id."""
+    step = await _netdev_step(session, spec)
+    await step.send(session)
+    return str(step.arguments["id"])
+
+
+async def plan_remove_netdev(session: Session, id_: str, *, force: bool = False) -> tuple[str, ...]:
+    """Return what `remove_netdev` will send."""
+    return spelt([await _netdev_removal(session, id_, force=force)])
+
+
+async def remove_netdev(session: Session, id_: str, *, force: bool = False) -> None:
+    """Remove a netdev; `Refused` if something is plugged into it, unless `force`."""
+    await (await _netdev_removal(session, id_, force=force)).send(session)
+
+
+async def _netdev_step(session: Session, spec: str) -> Step:
+    arguments = parse_netdev(spec, await session.schema())
+    if hazards.asks_for_vhost(arguments):
+        hazards.check_vhost(arguments, session.version, usable=_can_open_vhost_net(session.peer_pid))
+    return Step("netdev_add", arguments)
+
+
+async def _netdev_removal(session: Session, id_: str, *, force: bool) -> Step:
+    network = await inspect(session)
+    hazards.check_netdev_removal(network, id_, force=force)
+    known = {netdev.id for netdev in network.netdevs} | {
+        port.id for hub in network.hubs for port in hub.ports
+    }
+    if id_ not in known:
+        raise Refused(f"there is no netdev '{plain(id_)}'", hint=_there_are("netdevs", known))
+    return Step("netdev_del", {"id": id_})
+
+
+def _can_open_vhost_net(pid: int | None) -> bool | None:
+    """Tell whether the QEMU process could open `/dev/vhost-net`; None where that cannot be seen from here."""
+    if pid is None:
+        return None
+    path = f"/proc/{pid}/root/dev/vhost-net"
+    try:
+        if not os.access(f"/proc/{pid}/root/dev", os.X_OK):
+            return None
+        there = Path(path).exists()
+        if there and Path(f"/proc/{pid}").stat().st_uid != os.geteuid():
+            return None
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+# NICs
+
+
+async def plan_add_nic(session: Session, spec: str) -> tuple[str, ...]:
+    """Return what `add_nic` will send."""
+    return spelt([await _nic_step(session, spec)])
+
+
+async def add_nic(session: Session, spec: str) -> str | None:
+    """Plug a NIC in, in `-device` syntax; return its id if it was given one.
+
+    Where the board takes NICs only in PCIe ports and `bus` is not given, a free port is found.
+    """
+    step = await _nic_step(session, spec)
+    await _send_nic(session, step)
+    return _id_of(step)
+
+
+async def plan_remove_nic(session: Session, name: str) -> tuple[str, ...]:
+    """Return what `remove_nic` will send."""
+    nic = _nic(await inspect(session), name)
+    return spelt([Step("device_del", {"id": device_id(nic)})])
+
+
+async def remove_nic(session: Session, name: str, *, timeout_s: float = UNPLUG_S) -> None:
+    """Ask the guest to let go of a NIC and wait until it has; `TimedOut` if it has not, `Refused` if it will not."""
+    await let_go(session, _nic(await inspect(session), name), timeout_s=timeout_s)
+
+
+async def plan_set_link(session: Session, name: str, up: bool) -> tuple[str, ...]:
+    """Return what `set_link` will send."""
+    _nic_or_netdev(await inspect(session), name)
+    return spelt([Step("set_link", {"name": name, "up": up})])
+
+
+async def set_link(session: Session, name: str, up: bool) -> None:
+    """Plug the cable of a NIC (or of a netdev) in or out; QEMU cannot tell afterwards how it stands."""
+    _nic_or_netdev(await inspect(session), name)
+    await Step("set_link", {"name": name, "up": up}).send(session)
+
+
+async def _nic_step(session: Session, spec: str, *, netdev: str | None = None) -> Step:
+    arguments = parse_device(spec, properties := await nic_properties(session, driver_of(spec)))
+    if netdev is not None:
+        if arguments.get("netdev", netdev) != netdev:
+            raise UsageError(
+                f"the NIC is to be plugged into {plain(str(arguments['netdev']))}, but the new netdev is {netdev}",
+                hint="leave netdev= out: the NIC goes into the netdev it is plugged in with",
+            )
+        arguments["netdev"] = netdev
+    if "addr" in properties and "bus" not in arguments:
+        port = next((port for port in await pcie_ports(session) if not port.taken), None)
+        if port is not None:
+            arguments["bus"] = port.bus
+    return Step("device_add", arguments)
+
+
+async def _send_nic(session: Session, step: Step) -> None:
+    try:
+        await step.send(session)
+    except Refused as refused:
+        if "does not support hotplugging" not in refused.reason:
+            raise
+        raise Refused(
+            refused.message,
+            hint=advice(await pcie_ports(session)),
+            qmp_class=refused.qmp_class,
+            reason=refused.reason,
+        ) from None
+
+
+def _id_of(step: Step) -> str | None:
+    name = step.arguments.get("id")
+    return None if name is None else str(name)
+
+
+def _nic(network: Network, name: str) -> Nic:
+    nic = network.nic(name)
+    if nic is None:
+        raise Refused(
+            f"there is no NIC '{plain(name)}'", hint=_there_are("NICs", {nic.id for nic in network.nics})
+        )
+    return nic
+
+
+def _nic_or_netdev(network: Network, name: str) -> None:
+    if network.netdev(name) is None:
+        _nic(network, name)
+
+
+def _there_are(what: str, names: set[str]) -> str:
+    if not names:
+        return f"this VM has no {what}"
+    return f"its {what}: {', '.join(sorted(map(plain, names)))}"
+
+
+# Both together
+
+
+async def plan_plug(session: Session, netdev_spec: str, nic_spec: str) -> tuple[str, ...]:
+    """Return what `plug` will send."""
+    return spelt(await _plug_steps(session, netdev_spec, nic_spec))
+
+
+async def plug(
+    session: Session, netdev_spec: str, nic_spec: str, *, between: Between | None = None
+) -> tuple[str, str | None]:
+    """Add a netdev and a NIC on it, both or neither; return the netdev's id and the NIC's if it was given one.
+
+    `between` is awaited when the netdev is there and the NIC is not yet: a tap set there sees the first frame.
+    """
+    netdev, nic = await _plug_steps(session, netdev_spec, nic_spec)
+    await _to_the_end(_plug(session, netdev, nic, between))
+    return str(netdev.arguments["id"]), _id_of(nic)
+
+
+async def _plug_steps(session: Session, netdev_spec: str, nic_spec: str) -> tuple[Step, Step]:
+    netdev = await _netdev_step(session, netdev_spec)
+    return netdev, await _nic_step(session, nic_spec, netdev=str(netdev.arguments["id"]))
+
+
+async def _plug(session: Session, netdev: Step, nic: Step, between: Between | None) -> None:
+    id_ = str(netdev.arguments["id"])
+    await netdev.send(session)
+    try:
+        if between is not None:
+            await between(id_)
+        await _send_nic(session, nic)
+    except TimedOut as late:
+        raise TimedOut(late.message, hint=f"The netdev {id_} is there; the NIC may still come.") from late
+    except BaseException as problem:
+        await _take_back(session, id_, problem)
+        raise
+
+
+async def _take_back(session: Session, netdev: str, problem: BaseException) -> None:
+    """Remove a netdev that was added for a NIC which did not come; `problem` is told if that fails too."""
+    try:
+        await session.execute("netdev_del", {"id": netdev})
+    except QmonError as worse:
+        problem.add_note(f"the netdev {netdev} was left behind: {worse.message}")
+        if isinstance(problem, QmonError):
+            problem.message = f"{problem.message}; and the netdev {netdev} was left behind: {worse.message}"
+
+
+async def _to_the_end(work: Coroutine[object, object, T]) -> T:
+    """Await a few quick commands that belong together; a cancellation waits until they are through."""
+    task = asyncio.create_task(work, name="plug")
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if not task.done():
+            await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()
+        raise
+
+
+async def plan_unplug(session: Session, name: str) -> tuple[str, ...]:
+    """Return what `unplug` will send."""
+    network = await inspect(session)
+    nic = _nic(network, name)
+    return spelt([Step("device_del", {"id": device_id(nic)}), *_netdev_after(network, nic)])
+
+
+async def unplug(session: Session, name: str, *, timeout_s: float = UNPLUG_S) -> str | None:
+    """Remove a NIC and then its netdev, and return the netdev's id, None if the NIC was plugged into none.
+
+    `TimedOut` if the guest has not let go in time: both are still there then, and the request stands.
+    """
+    network = await inspect(session)
+    nic = _nic(network, name)
+    await let_go(session, nic, timeout_s=timeout_s)
+    for step in _netdev_after(network, nic):
+        try:
+            await step.send(session)
+        except Refused as refused:
+            raise Refused(
+                f"the NIC {plain(name)} is unplugged, but its netdev {plain(nic.netdev or '')} stays: {refused.reason}",
+                qmp_class=refused.qmp_class,
+                reason=refused.reason,
+            ) from refused
+    return nic.netdev
+
+
+def _netdev_after(network: Network, nic: Nic) -> list[Step]:
+    netdev = None if nic.netdev is None else network.netdev(nic.netdev)
+    # A live netdev of the same name is not the one that this NIC was plugged into.
+    if netdev is None or netdev.ghost or netdev.nic != nic.id:
+        return []
+    return [Step("netdev_del", {"id": netdev.id})]

@@ -1,0 +1,58 @@
+"""Where a NIC can be plugged in while the VM runs: the PCIe ports of boards whose root bus cannot take any.
+
+Owns the search for a free port (hw/pci-bridge: one device a port). Must never change anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qmon.errors import Refused
+from qmon.network.inspect import children
+
+if TYPE_CHECKING:
+    from qmon.monitor.session import Session
+
+_PORT_MODELS = frozenset({"pcie-root-port", "ioh3420", "xio3130-downstream"})
+_PLACES = ("/machine/peripheral", "/machine/peripheral-anon")
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A PCIe port: `bus` is the name to give as `bus=`, `taken` whether a device is in it."""
+
+    bus: str
+    taken: bool
+
+
+async def pcie_ports(session: Session) -> tuple[Port, ...]:
+    """Return the VM's hot-pluggable PCIe ports."""
+    found = []
+    for place in _PLACES:
+        for name, kind in (await children(session, place)).items():
+            if kind in _PORT_MODELS and (port := await _port(session, f"{place}/{name}")) is not None:
+                found.append(port)
+    return tuple(found)
+
+
+async def _port(session: Session, path: str) -> Port | None:
+    try:
+        if await session.execute("qom-get", {"path": path, "property": "hotplug"}) is False:
+            return None
+    except Refused:
+        pass  # Models without the property take every device.
+    for bus, kind in (await children(session, path)).items():
+        if kind == "PCIE":
+            # A bus links to its devices as child[0], child[1], …
+            entries = await session.execute("qom-list", {"path": f"{path}/{bus}"})
+            return Port(bus, any(str(entry["name"]).startswith("child[") for entry in entries))
+    return None
+
+
+def advice(ports: tuple[Port, ...]) -> str:
+    """Say what would let a NIC be plugged in on a board whose root bus takes none."""
+    start = "start the VM with a spare one: -device pcie-root-port,id=rp9,chassis=9"
+    if not ports:
+        return f"On this machine a NIC needs a PCIe port of its own; {start}"
+    return f"Every PCIe port is taken ({', '.join(port.bus for port in ports)}); {start}"

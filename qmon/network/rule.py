@@ -1,0 +1,108 @@
+"""How a user spells a host forward, and how QEMU does. Pure.
+
+Owns the two spellings: ours (`[HOST:]HPORT:GPORT[/udp]`) and QEMU's (`tcp:HOST:HPORT-GUEST:GPORT`). Must never let
+an address that was left out mean all of the host's: that would open the guest to the network.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from qmon.errors import UsageError
+from qmon.network.model import Forward
+from qmon.text import plain
+
+DEFAULT_HOST = "127.0.0.1"
+EVERY_HOST = "0.0.0.0"
+_HOST = r"(?P<host>\[[^\]]*\]|[^:\[\]/]*)"
+_OURS = re.compile(rf"(?:{_HOST}:)?(?P<hport>\d{{1,9}}):(?P<gport>\d{{1,9}})(?:/(?P<protocol>\w+))?")
+_OUR_KEY = re.compile(rf"(?:{_HOST}:)?(?P<hport>\d{{1,9}})(?:/(?P<protocol>\w+))?")
+_QEMUS = re.compile(
+    rf"(?P<protocol>tcp|udp|):{_HOST}:(?P<hport>\d{{1,9}})-(?P<guest>\[[^\]]*\]|[^:\[\]]*):(?P<gport>\d{{1,9}})"
+)
+_QEMU_KEY = re.compile(rf"(?P<protocol>tcp|udp):{_HOST}:(?P<hport>\d{{1,9}})")
+_ADD = "say [HOST:]HPORT:GPORT[/udp], such as 2222:22, or as QEMU does: tcp:127.0.0.1:2222-10.0.2.15:22"
+_REMOVE = "say [HOST:]HPORT[/udp], such as 2222 or 0.0.0.0:5353/udp"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What tells one forward of a netdev from the others: where the host listens."""
+
+    protocol: str
+    host: str
+    host_port: int
+
+    def __str__(self) -> str:
+        return f"{self.protocol}:{self.host}:{self.host_port}"
+
+    def matches(self, forward: Forward) -> bool:
+        """Tell whether this is where `forward` listens."""
+        host = EVERY_HOST if forward.host_address == "*" else forward.host_address
+        return (self.protocol, self.host, self.host_port) == (forward.protocol, host, forward.host_port)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A forward to be made; a `guest` that is empty is the first address QEMU's DHCP gives away."""
+
+    key: Key
+    guest: str
+    guest_port: int
+
+    def __str__(self) -> str:
+        return f"{self.key}-{self.guest}:{self.guest_port}"
+
+
+def parse_rule(text: str) -> Rule:
+    """Read what `forward add` is given; UsageError says how it is spelt."""
+    match = _QEMUS.fullmatch(text) or _OURS.fullmatch(text)
+    if match is None:
+        raise UsageError(f"'{plain(text)}' is no forward", hint=_ADD)
+    guest = _address(match.groupdict().get("guest") or "", text)
+    return Rule(_key(match, text), guest, _port(match["gport"], text, lowest=1))
+
+
+def parse_key(text: str) -> Key:
+    """Read what `forward rm` is given; UsageError says how it is spelt."""
+    match = (
+        _QEMUS.fullmatch(text)
+        or _OURS.fullmatch(text)
+        or _QEMU_KEY.fullmatch(text)
+        or _OUR_KEY.fullmatch(text)
+    )
+    if match is None:
+        raise UsageError(f"'{plain(text)}' names no forward", hint=_REMOVE)
+    return _key(match, text)
+
+
+def _key(match: re.Match[str], text: str) -> Key:
+    protocol = match["protocol"] or "tcp"
+    if protocol not in ("tcp", "udp"):
+        raise UsageError(
+            f"'{plain(text)}': {plain(protocol)} cannot be forwarded", hint="only tcp and udp can"
+        )
+    host = _address(match["host"] or "", text) or DEFAULT_HOST
+    return Key(protocol, host, _port(match["hport"], text, lowest=0))
+
+
+def _address(given: str, text: str) -> str:
+    if given in ("", "*", "localhost"):
+        return {"*": EVERY_HOST, "localhost": DEFAULT_HOST}.get(given, "")
+    try:
+        return given if ip_address(given.strip("[]")).version == 4 else f"[{given.strip('[]')}]"
+    except ValueError:
+        raise UsageError(
+            f"'{plain(text)}': '{plain(given)}' is not an address",
+            hint="addresses are numbers here, such as 127.0.0.1; * is all addresses of the host",
+        ) from None
+
+
+def _port(digits: str, text: str, *, lowest: int) -> int:
+    if not lowest <= int(digits) < 65536:
+        raise UsageError(
+            f"'{plain(text)}': {int(digits)} is not a port", hint=f"ports go from {lowest} to 65535"
+        )
+    return int(digits)
