@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qmon.errors import CannotAttach
-from qmon.monitor import commandline
+from qmon.monitor import commandline, processes, sharing
 from qmon.monitor.address import Address, Name, Pid, Target, TcpAddress, UnixAddress
 from qmon.text import plain
 
@@ -293,8 +293,6 @@ def _inherited(pid: int, fd: str) -> Address | None:
 
 
 def _with_state(pid: int, monitor: MonitorSocket, *, waits: bool) -> MonitorSocket:
-    from qmon.monitor import processes
-
     address, protocol = monitor.address, monitor.protocol
     assert address is not None
     if (
@@ -308,11 +306,17 @@ def _with_state(pid: int, monitor: MonitorSocket, *, waits: bool) -> MonitorSock
     clients = processes.clients_of(address)
     if clients is None or not (clients.connected or clients.pending):
         return MonitorSocket(address, protocol, "waiting" if waits and _waits(pid) else "free")
+    if protocol == "qmp" and (qmon := sharing.holder_pid(address)) is not None:
+        return MonitorSocket(address, protocol, "shared", qmon, _command(qmon))
     holder = processes.owner(clients.inodes)
-    state = "shared" if protocol == "qmp" and _is_shared(address) else "busy"
     return MonitorSocket(
-        address, protocol, state, holder.pid if holder else None, holder.command if holder else None
+        address, protocol, "busy", holder.pid if holder else None, holder.command if holder else None
     )
+
+
+def _command(pid: int) -> str | None:
+    process = processes.process(pid)
+    return process.command if process else None
 
 
 def _waits(pid: int) -> bool:
@@ -322,14 +326,6 @@ def _waits(pid: int) -> bool:
         return len(os.listdir(f"/proc/{pid}/task")) <= 2  # noqa: PTH208
     except OSError:
         return False
-
-
-def _is_shared(address: Address) -> bool:
-    from qmon.monitor.processes import clients_of
-    from qmon.monitor.sharing import relay_path
-
-    path = relay_path(address)
-    return Path(path).exists() and clients_of(UnixAddress(str(path))) is not None
 
 
 def _same(one: Address, other: Address) -> bool:

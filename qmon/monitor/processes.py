@@ -79,13 +79,20 @@ def process(pid: int) -> Process | None:
 def owner(inodes: tuple[int, ...]) -> Process | None:
     """Return a process that holds one of these sockets, None if none is visible to this user."""
     wanted = {f"socket:[{inode}]" for inode in inodes if inode}
-    for entry in Path("/proc").iterdir() if wanted else ():
-        if entry.name.isdigit():
-            with suppress(OSError):
-                for fd in os.scandir(entry / "fd"):
-                    if str(Path(fd.path).readlink()) in wanted:
-                        return process(int(entry.name))
-    return None
+    pids = (entry.name for entry in Path("/proc").iterdir() if entry.name.isdigit()) if wanted else ()
+    return next((process(int(pid)) for pid in pids if _has_open(pid, wanted)), None)
+
+
+def _has_open(pid: str, wanted: set[str]) -> bool:
+    try:
+        links = list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
+    for link in links:
+        with suppress(OSError):
+            if str(link.readlink()) in wanted:
+                return True
+    return False
 
 
 # Unix sockets: a netlink dump, in which a bound socket is told by the inode of its file, not by a spelling.

@@ -98,7 +98,7 @@ async def test_tcp(qemu_one: Qemu) -> None:
             assert (held.state, held.holder_pid) == ("busy", os.getpid())
 
 
-async def test_a_descriptor_that_was_handed_over(qemu_one: Qemu, tmp_path: Path) -> None:
+def test_a_descriptor_that_was_handed_over(qemu_one: Qemu, tmp_path: Path) -> None:
     path = str(tmp_path / "handed.sock")
     with closing(socket.socket(socket.AF_UNIX)) as listener:
         listener.bind(path)
