@@ -40,9 +40,11 @@ def cgroup_folders(pid: int) -> list[tuple[str, str, str]]:
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            names, roots = ("memory.max", "memory.current"), ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
+            names = ("memory.max", "memory.current")
+            roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
         elif "memory" in controllers.split(","):
-            names, roots = ("memory.limit_in_bytes", "memory.usage_in_bytes"), ("/sys/fs/cgroup/memory",)
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+            roots = ["/sys/fs/cgroup/memory"]
         else:
             continue
         parts = [part for part in path.split("/") if part and part != ".."]

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from qmon.packets.batch import FrameBatch, Mask
+from qmon.packets.batch import FrameBatch
+from qmon.packets.copying import Mask
 
 Key = tuple[int, int]  # Epoch, stamp.
 _NEVER: Key = (-1, 0)

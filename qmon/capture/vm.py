@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 from qmon.capture import tap as taps
 from qmon.capture.clock import Clock
+from qmon.capture.describe import describe
 from qmon.capture.guardian import guardian
 from qmon.capture.ids import Owner
 from qmon.capture.intake import Intake
@@ -24,6 +25,7 @@ from qmon.capture.kernel import WriteWatch
 from qmon.capture.sweep import Swept, sweep
 from qmon.capture.tap import Channel, Place
 from qmon.errors import Interrupted, Refused, TimedOut
+from qmon.network.inspect import inspect
 from qmon.packets.batch import DEFAULT_SNAPLEN, FrameBatch, Interface, Note
 
 if TYPE_CHECKING:
@@ -169,6 +171,11 @@ class VmCapture:
         )
 
     @property
+    def session(self) -> Session:
+        """The monitor the taps were made through; a new one after `rebind`."""
+        return self._session
+
+    @property
     def taps(self) -> tuple[TapState, ...]:
         """The taps that are open."""
         return tuple(tap.state() for tap in self._taps.values())
@@ -184,11 +191,12 @@ class VmCapture:
             if netdev in self._taps:
                 return self._taps[netdev].state()
             await self._sweep_once()
+            about = describe(await inspect(self._session), netdev, self._session.version)
             known = [interface.name for interface in self._interfaces]
             tap = _Tap(netdev, known.index(netdev) if netdev in known else len(known))
             tap.channels = await self._open(tap)
             if netdev not in known:
-                self._interfaces.append(Interface(name=netdev))
+                self._interfaces.append(Interface(name=netdev, description=about.text, mac=about.mac))
             self._taps[netdev] = tap
             return tap.state()
 

@@ -20,7 +20,8 @@ from qmon.errors import QmonError
 from qmon.export.byte_sink import ReaderLeft
 from qmon.export.capture_file import Output
 from qmon.merge import Merger
-from qmon.packets.batch import FrameBatch, Interface, Mask, Note, Statistics
+from qmon.packets.batch import FrameBatch, Interface, Note, Statistics
+from qmon.packets.copying import Mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,7 +186,7 @@ async def record(
     sources: Sequence[Source],
     output: Output,
     *,
-    filter: Filter | None = None,  # noqa: A002
+    filter: Filter | None = None,
     stop: Stop = Stop(),
     notes: bool = True,
     on_note: Callable[[Note], None] | None = None,

@@ -1,0 +1,93 @@
+"""What a capture says of where its frames come from, learnt from the VM's network. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+
+from qmon.monitor.session import Version
+from qmon.network.model import Netdev, Network, Nic
+from qmon.text import plain
+
+_FIRST_WITHOUT_HEADERS = Version(8, 0, 0)
+_HEADER_BACKENDS = frozenset({"tap", "bridge"})
+_NETWORK = re.compile(r"(?:^|,)net=([0-9.]+)(?:,|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """`text` is for people; `mac` is the NIC's; `may_have_headers`: virtio-net headers may precede the frames."""
+
+    text: str = ""
+    mac: bytes | None = None
+    may_have_headers: bool = False
+
+
+def describe(network: Network, netdev_id: str, version: Version) -> Description:
+    """Describe a netdev and the NIC plugged into it."""
+    netdev = network.netdev(netdev_id)
+    if netdev is None:
+        return Description()
+    nic = network.nic(netdev.nic) if netdev.nic else None
+    parts = [f"netdev {netdev.id} ({netdev.type})"]
+    if nic is not None:
+        parts.append(f"NIC {nic.id}" + (f" ({nic.model})" if nic.model else ""))
+    parts.append(f"QEMU {version}")
+    return Description(", ".join(map(plain, parts)), _mac(nic), _may_have_headers(netdev, nic, version))
+
+
+def _may_have_headers(netdev: Netdev, nic: Nic | None, version: Version) -> bool:
+    # Seen on 7.2; since 8.0 QEMU leaves the header out of its dumps (net/dump.c).
+    if netdev.type not in _HEADER_BACKENDS or version >= _FIRST_WITHOUT_HEADERS:
+        return False
+    return nic is None or nic.model is None or nic.model.startswith("virtio")
+
+
+def _mac(nic: Nic | None) -> bytes | None:
+    try:
+        mac = bytes.fromhex(nic.mac.replace(":", "")) if nic and nic.mac else b""
+    except ValueError:
+        return None
+    return mac if len(mac) == 6 else None
+
+
+def names(network: Network) -> dict[str, str]:
+    """Return what the addresses of the user-mode stacks stand for (net/slirp.c: gateway .2, DNS .3, SMB .4)."""
+    found: dict[str, str] = {}
+    for netdev in network.netdevs:
+        match = _NETWORK.search(netdev.info) if netdev.type == "user" and not netdev.ghost else None
+        if match is None:
+            continue
+        try:
+            base = ipaddress.IPv4Address(match[1])
+        except ValueError:
+            continue
+        for host, role in ((2, "gateway"), (3, "dns"), (4, "smb")):
+            found.setdefault(str(base + host), f"{role}.{plain(netdev.id)}.qemu")
+    return found
+
+
+def differences(before: Network, after: Network) -> list[str]:
+    """Say what was plugged in or taken away between two looks."""
+    said = []
+    for what, old, new in (
+        ("netdev", _netdevs(before), _netdevs(after)),
+        ("NIC", _nics(before), _nics(after)),
+    ):
+        said += [f"{what} {name} ({new[name]}) appeared" for name in new if name not in old]
+        said += [f"{what} {name} ({old[name]}) is gone" for name in old if name not in new]
+    return [plain(one) for one in said]
+
+
+def _netdevs(network: Network) -> dict[str, str]:
+    return {one.id: one.type for one in network.netdevs if not one.ghost and one.type != "hubport"}
+
+
+def _nics(network: Network) -> dict[str, str]:
+    return {one.id: one.model or "?" for one in network.nics}
+
+
+def tappable(network: Network) -> list[str]:
+    """Return the ids of the netdevs that a capture of everything tries."""
+    return list(_netdevs(network))
