@@ -13,7 +13,7 @@ import pytest
 from tests.lab import cache, qemus
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
-_GRACE_S = 5.0
+_GRACE_S = 3.0
 
 # Tests move the user's directories about; the lab's cache stays where it is.
 os.environ["QMON_LAB_CACHE"] = str(cache.root())

@@ -96,14 +96,13 @@ def test_every_file_of_the_package_is_packed() -> None:
     patterns = project["tool"]["setuptools"]["package-data"]["qmon"]
     package = ROOT / "qmon"
     packed = {path for pattern in patterns for path in package.glob(pattern)}
-    listed = subprocess.run(["git", "ls-files", "-z", "qmon"], cwd=ROOT, capture_output=True, text=True)
-    names = listed.stdout.split("\0") if listed.returncode == 0 else [str(p) for p in package.rglob("*.*")]
-    for name in filter(None, names):
-        path = ROOT / name
-        if "__pycache__" in name or path.suffix in {".py", ".pyc"}:
+    for path in package.rglob("*"):
+        if path.is_dir() or "__pycache__" in path.parts:
+            continue
+        if path.suffix == ".py":
             assert (path.parent / "__init__.py").exists(), f"{path.parent} is no package"
         else:
-            assert path in packed, f"{name} matches no pattern of package-data"
+            assert path in packed, f"{path} matches no pattern of package-data"
 
 
 def test_the_installed_program_is_this_one() -> None:

@@ -1,4 +1,4 @@
-"""A QMP client of the lab's own, on plain asyncio, so that what qmon claims is checked by something that is not qmon."""
+"""A QMP client of the lab's own, on plain asyncio: what qmon claims is checked by something that is not qmon."""
 
 import asyncio
 import json
