@@ -2,7 +2,8 @@
 
 libpcap looks host names up with the system's resolver, which may ask DNS servers and block for many seconds, at
 each key typed into a filter. So names are found here before libpcap sees them: those in /etc/hosts become their
-addresses, others are an error that says what to do. Must never use a resolver.
+addresses, others are an error that says what to do. Must never use a resolver. Names of ports and protocols are
+libpcap's business: they come from files.
 """
 
 from __future__ import annotations
@@ -14,42 +15,74 @@ from pathlib import Path
 from qmon.errors import UsageError
 from qmon.text import plain
 
-HOSTS_FILE = "/etc/hosts"
+HOSTS_FILE = Path("/etc/hosts")
 
-# A word as pcap-filter's grammar splits them, or one sign.
-_TOKEN = re.compile(r"\\[^\s!()]+|[A-Za-z0-9][-\w.]*|\$?[:\w.]+|\s+|.", re.DOTALL)
-_NAME = re.compile(r"[A-Za-z0-9]([-\w.]*[A-Za-z0-9.])?\Z", re.ASCII)
-_NUMBER = re.compile(r"(0[xX][0-9a-fA-F]+|\d+(\.\d+){0,3})\Z")
-_ETHERNET = re.compile(r"[0-9a-fA-F]{1,2}([-.][0-9a-fA-F]{1,2}){5}\Z|[0-9a-fA-F]{4}(\.[0-9a-fA-F]{4}){2}\Z|[0-9a-fA-F]{12}\Z")
+# A word as pcap-filter's grammar splits them (with the colons of addresses), or one sign.
+_TOKEN = re.compile(r"\\[^\s!()]+|[A-Za-z0-9_][-\w.:]*|.", re.DOTALL)
+_NAME = re.compile(r"[A-Za-z0-9_][-\w.]*\Z", re.ASCII)
+_NUMBER = re.compile(
+    r"(0[xX][0-9a-fA-F]+|\d+(\.\d+){0,3}|([0-9a-fA-F]{1,2}[-.]){5}[0-9a-fA-F]{1,2}|([0-9a-fA-F]{4}\.){2}[0-9a-fA-F]{4}"
+    r"|[0-9a-fA-F]{12}|\d+-\d+)\Z"
+)
 
-# After these a name is a host's: man pcap-filter, "Allowable primitives".
-_ASKS_FOR_HOST = frozenset({"host", "src", "dst", "net", "ra", "ta", "addr1", "addr2", "addr3", "addr4", "gateway"})
+# The words of the language: man pcap-filter, "Primitives". After some of them a name is a host's or a network's,
+# after others it is something else.
+_ASKS_FOR_HOST = frozenset("host src dst net gateway ra ta addr1 addr2 addr3 addr4 address1 address2".split())
 _ASKS_FOR_OTHER = frozenset(
-    "port portrange proto protochain type subtype dir direction ifname on ruleset rulenum rset rnr srnr reason "
-    "action vpi vci lane metac".split()
+    "port portrange proto protochain type subtype dir direction llc ifname on ruleset rset rulenum rnr srnr "
+    "subrulenum reason action".split()
 )
-_JOINS = frozenset({"or", "and", "not", "||", "&&", "!", "(", ")"})
-_PROTOCOLS = frozenset(
-    "link ether ppp slip fddi tr wlan arp rarp ip sctp tcp udp icmp igmp igrp pim vrrp carp radio ip6 icmp6 ah esp "
-    "atalk aarp decnet lat sca moprc mopdl iso esis es-is isis is-is l1 l2 iih lsp snp csnp psnp clnp stp ipx "
-    "netbeui".split()
+_KEYWORDS = frozenset(
+    "and or not mask less greater byte broadcast multicast inbound outbound ifindex len length vlan mpls pppoed "
+    "pppoes geneve vxlan link ether ppp slip fddi tr wlan arp rarp ip sctp tcp udp icmp igmp igrp pim vrrp carp radio "
+    "ip6 icmp6 ah esp atalk aarp decnet lat sca moprc mopdl iso esis es-is isis is-is l1 l2 iih lsp snp csnp psnp "
+    "clnp stp ipx netbeui lane metac bcc oam oamf4 oamf4ec oamf4sc sc ilmic vpi vci connectmsg metaconnect fisu lssu "
+    "lsu msu hfisu hlssu hmsu sio opc dpc sls hsio hopc hdpc hsls icmptype icmpcode icmp6type icmp6code tcpflags"
+    .split()
 )
+_KEYWORD_FAMILIES = ("icmp-", "icmp6-", "tcp-")
 
 
-def with_addresses(expression: str, hosts_file: str = HOSTS_FILE) -> str:
+def with_addresses(expression: str, hosts_file: Path = HOSTS_FILE) -> str:
     """Return the expression with the names that the hosts file knows replaced; UsageError for other names."""
-    tokens = _TOKEN.findall(expression)
-    if not any(_NAME.match(token) and not _NUMBER.match(token) for token in tokens):
-        return expression
     result: list[str] = []
     asks_for_host = False
-    for place, token in enumerate(tokens):
-        word = token.lower() if token.isupper() else token
-        if word in _ASKS_FOR_HOST:
+    for token in _TOKEN.findall(expression):
+        if token in _ASKS_FOR_HOST:
             asks_for_host = True
-        elif word in _ASKS_FOR_OTHER:
+        elif token in _ASKS_FOR_OTHER:
             asks_for_host = False
-        elif asks_for_host and _is_name(tokens, place):
-            token = _addresses(token, expression, hosts_file)
+        elif asks_for_host and _is_name(token):
+            token = _addresses(token, hosts_file)
         result.append(token)
     return "".join(result)
+
+
+def _is_name(token: str) -> bool:
+    if not _NAME.match(token) or _NUMBER.match(token):
+        return False
+    return token not in _KEYWORDS and not token.startswith(_KEYWORD_FAMILIES)
+
+
+def _addresses(name: str, hosts_file: Path) -> str:
+    try:
+        lines = hosts_file.read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    words = [line.partition("#")[0].split() for line in lines]
+    found = dict.fromkeys(line[0] for line in words if name.lower() in (w.lower() for w in line[1:]))
+    addresses = [address for address in found if _is_address(address)]
+    if not addresses:
+        raise UsageError(
+            f"the capture filter names the host {plain(name)!r}, and qmon asks no name server",
+            hint=f"give its address instead: getent ahosts {plain(name)}",
+        )
+    return addresses[0] if len(addresses) == 1 else f"({' or '.join(addresses)})"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
