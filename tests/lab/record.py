@@ -25,6 +25,7 @@ FIXTURES = Path(__file__).parents[2] / "fixtures"
 _LOOPBACK = """ip link set lo up multicast on
 ip route add 224.0.0.0/4 dev lo
 ip route add 192.0.2.0/24 dev lo
+echo 0 2147483647 > /proc/sys/net/ipv4/ping_group_range
 exec "$@"
 """
 _NAMESPACE = ("unshare", "--net", "sh", "-c", _LOOPBACK, "sh")
