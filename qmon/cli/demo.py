@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +12,7 @@ from qmon.errors import ExitCode, QmonError, UsageError
 
 if TYPE_CHECKING:
     from qmon.demo.vm import DemoVm
+    from qmon.monitor.session import Session
 
 
 @click.command()
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     metavar="S",
     help="With --headless: end after S seconds. Default: until Ctrl-C.",
 )
-@click.option("-w", "file", metavar="FILE", help="With --headless: write every packet to FILE (pcapng), or -.")
+@click.option(
+    "-w", "file", metavar="FILE", help="With --headless: write every packet to FILE (pcapng), or -."
+)
 @click.option(
     "--accel",
     type=click.Choice(["auto", "kvm", "tcg"]),
@@ -42,7 +44,9 @@ def demo(headless: bool, duration: float | None, file: str | None, accel: str, q
     from qmon.demo.vm import DemoVm
 
     if not headless and (duration is not None or file is not None):
-        raise UsageError("--duration and -w go with --headless", hint="qmon demo --headless --duration 10 -w FILE")
+        raise UsageError(
+            "--duration and -w go with --headless", hint="qmon demo --headless --duration 10 -w FILE"
+        )
     with DemoVm(qemu=[find_qemu(qemu)], accel=accel, paused=True) as vm:
         if headless:
             return output.run(_headless(vm, duration, file))
@@ -60,3 +64,55 @@ async def _dashboard(vm: DemoVm) -> None:
         if watch.session is not None:
             await watch.session.execute("cont")
         await show_dashboard(watch)
+
+
+async def _headless(vm: DemoVm, duration: float | None, file: str | None) -> int:
+    """Let the VM run, recorded or not, until the time is over, it ends, or we are told to."""
+    from qmon.launch.ready import EndedEarly, attach_when_ready
+
+    stdout = output.binary_stdout().fileno() if file == "-" else None
+    try:
+        session = await attach_when_ready(vm.process)
+    except EndedEarly:
+        raise QmonError("QEMU ended before the demo began", hint=vm.process.last_words()) from None
+    async with session:
+        output.talk(f"the demo runs ({vm.accel}); look at it with: qmon --vm {vm.process.monitor}")
+        if file is not None:
+            return await _recorded(vm, session, duration, file, stdout)
+        await session.execute("cont")
+    return await _left_alone(vm, duration)
+
+
+async def _recorded(
+    vm: DemoVm, session: Session, duration: float | None, file: str, stdout: int | None
+) -> int:
+    from qmon.export.capture_file import CaptureFileOutput, FileOptions, open_file
+    from qmon.export.record import Stop
+    from qmon.export.vm_record import Wanted, record_vm
+    from qmon.monitor.discovery import read_vm
+
+    async def open_output(options: FileOptions) -> CaptureFileOutput:
+        return await open_file(file, stdout=stdout, options=options)
+
+    async def let_go() -> None:
+        await session.execute("cont")
+
+    wanted = Wanted(stop=Stop(seconds=duration))
+    totals = await record_vm(
+        session, read_vm(vm.process.pid), wanted, open_output, let_go=let_go, say=output.talk
+    )
+    output.talk(totals.line())
+    if totals.error is not None:
+        raise totals.error
+    return ExitCode.DONE
+
+
+async def _left_alone(vm: DemoVm, duration: float | None) -> int:
+    try:
+        async with asyncio.timeout(duration):
+            status = await vm.process.wait()
+    except (TimeoutError, asyncio.CancelledError):
+        return ExitCode.DONE
+    if status:
+        raise QmonError(f"QEMU ended with status {status}", hint=vm.process.last_words())
+    return ExitCode.DONE

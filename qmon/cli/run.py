@@ -13,14 +13,11 @@ import click
 
 from qmon.cli import output
 from qmon.cli.context import Context
-from qmon.errors import ExitCode, Refused, UsageError
+from qmon.errors import ExitCode, UsageError
 from qmon.launch.command_line import Plan, configuration, plan
 from qmon.launch.process import OwnedQemu
 
 if TYPE_CHECKING:
-    from qmon.capture.vm import VmCapture
-    from qmon.export.record import End
-    from qmon.monitor.session import Session
     from qmon.watch import Watch
 
 
@@ -100,51 +97,42 @@ async def _told_of_the_end(owned: OwnedQemu, watch: Watch) -> AsyncIterator[None
 
 async def _recording(owned: OwnedQemu, planned: Plan, netdevs: tuple[str, ...], file: str) -> bool:
     """Record until QEMU ends or we are told to; return whether the recording failed."""
-    from qmon.capture.vm import VmCapture
-    from qmon.export.capture_file import open_file
-    from qmon.export.record import Source, record
+    from qmon.export.capture_file import CaptureFileOutput, FileOptions, open_file
+    from qmon.export.vm_record import Wanted, record_vm
     from qmon.launch.ready import EndedEarly, attach_when_ready
     from qmon.monitor.discovery import read_vm
 
     stdout = output.binary_stdout().fileno() if file == "-" else None
+
+    async def open_output(options: FileOptions) -> CaptureFileOutput:
+        return await open_file(file, stdout=stdout, options=options)
+
+    async def let_go() -> None:
+        if not planned.starts_paused:
+            await session.execute("cont")
+
     # With the capture on our standard output, what QEMU prints goes to the standard error.
     owned.start(planned.words, quiet=False, stdout=None if stdout is None else sys.stderr.fileno())
     try:
         session = await attach_when_ready(owned)
     except EndedEarly:
         return False  # QEMU has said why, on our own standard error.
-    async with session, VmCapture(session, read_vm(owned.pid), events=True) as capture:
-        await _tap(capture, session, netdevs)
-        written = await open_file(file, stdout=stdout)
-        if not planned.starts_paused:
-            await session.execute("cont")
-        totals = await record([Source(capture, over=_ended(owned))], written)
+    async with session:
+        totals = await record_vm(
+            session,
+            read_vm(owned.pid),
+            Wanted(netdevs),
+            open_output,
+            let_go=let_go,
+            say=output.talk,
+        )
     output.talk(totals.line())
     if totals.error is None:
         return False
-    output.error(totals.error.message, "The VM goes on; Ctrl-C ends it.")
+    ended = owned.status is not None
+    output.error(totals.error.message, None if ended else "The VM goes on; Ctrl-C ends it.")
     await owned.wait()
     return True
-
-
-async def _tap(capture: VmCapture, session: Session, netdevs: tuple[str, ...]) -> None:
-    """Tap the netdevs named, or all that can be; one that is named and cannot is an error."""
-    from qmon.network.inspect import inspect
-
-    present = [netdev.id for netdev in (await inspect(session)).netdevs]
-    for netdev in netdevs or present:
-        try:
-            await capture.tap(netdev)
-        except Refused as problem:
-            if netdevs:
-                raise
-            output.talk(f"{netdev} is not captured: {problem.message}")
-
-
-async def _ended(owned: OwnedQemu) -> End:
-    from qmon.export.record import End
-
-    return End(f"QEMU ended with status {await owned.wait()}")
 
 
 @contextmanager
