@@ -59,7 +59,8 @@ _OTHERS = (
 class CaptureFile:
     """A capture file (pcap or pcapng, either also gzipped; recognised by content), or "-" for stdin, as `with`.
 
-    QmonError if it cannot be opened, DamagedFile if it is no capture. `time_shift_ns` is added to every stamp.
+    QmonError if it cannot be opened, DamagedFile if it is no capture. `time_shift_ns` is added to every stamp;
+    with `started_at_ns` it is found from the first packet, which is to have that time.
     `virtio_header` is how many bytes of virtio-net header are in front of every frame, None for finding out. With
     `reuse_buffer` the `data` of a batch is good only until the next one is read.
 
@@ -71,6 +72,7 @@ class CaptureFile:
         path: str | Path,
         *,
         time_shift_ns: int = 0,
+        started_at_ns: int | None = None,
         virtio_header: int | None = 0,
         reuse_buffer: bool = False,
     ) -> None:
@@ -81,6 +83,7 @@ class CaptureFile:
         self.damage: list[Damage] = []
         self._shown = "standard input" if str(path) == "-" else plain(str(path))
         self._time_shift_ns = time_shift_ns
+        self._started_at_ns = started_at_ns
         self._virtio_header = virtio_header
         self._found_virtio: dict[int, int] = {}
         self._reuse = reuse_buffer
@@ -279,6 +282,9 @@ class CaptureFile:
 
     def _finished(self, batch: FrameBatch) -> FrameBatch:
         """Do to a batch what was asked for: shift its time, remove virtio-net headers."""
+        if self._started_at_ns is not None and len(batch):
+            self._time_shift_ns = self._started_at_ns - int(batch.time_ns[0])
+            self._started_at_ns = None
         batch = replace(
             batch,
             data=self._buffer[self._used :],

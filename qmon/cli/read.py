@@ -1,0 +1,227 @@
+"""`qmon read`: a capture file as lines, or written anew through a filter.
+
+Owns the spelling of the options. Must never hold what a file or a filter is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from qmon.cli import output as out
+from qmon.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from qmon.packets.batch import FrameBatch
+    from qmon.packets.capture_filter import CaptureFilter
+    from qmon.packets.file import CaptureFile
+
+
+def _seconds(text: str) -> int | None:
+    """Return a number of seconds as ns, exactly; None if it is none."""
+    match = re.fullmatch(r"([+-]?)(\d{1,10})(?:\.(\d{1,9}))?", text)
+    if match is None:
+        return None
+    amount = int(match[2]) * 10**9 + int((match[3] or "0").ljust(9, "0"))
+    return -amount if match[1] == "-" else amount
+
+
+def _read_shift(_: click.Context, __: click.Parameter, value: str | None) -> int:
+    shift = 0 if value is None else _seconds(value)
+    if shift is None:
+        raise click.BadParameter(f"{value!r} is not a number of seconds, such as -259200 or 3.5")
+    return shift
+
+
+def _read_moment(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    """Read ISO 8601 (local unless it names a zone), or seconds since 1970."""
+    if value is None or (seconds := _seconds(value)) is not None:
+        return None if value is None else seconds
+    try:
+        moment = datetime.fromisoformat(value).astimezone()
+        return int(moment.timestamp()) * 10**9 + moment.microsecond * 1000
+    except (ValueError, OverflowError, OSError) as problem:
+        raise click.BadParameter(
+            f"{value!r} is not a time, such as 2024-05-01T12:00:00 or 1714557600.5"
+        ) from problem
+
+
+def file_options(command: click.decorators.FC) -> click.decorators.FC:
+    """Give a command that reads a capture the options that mend somebody else's file."""
+    options = (
+        click.option(
+            "--time-shift", type=Nanoseconds(), default=0, metavar="S", help="Add S seconds to every time."
+        ),
+        click.option(
+            "--started-at",
+            type=Moment(),
+            metavar="TIME",
+            help="Shift all times so that the first packet is at TIME.",
+        ),
+        click.option(
+            "--virtio-header",
+            type=click.Choice(["auto", "0", "10", "12"]),
+            default="auto",
+            show_default=True,
+            help="Bytes of virtio-net header that an old QEMU left before each frame.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def open_capture(
+    path: str, *, time_shift: int, started_at: int | None, virtio_header: str, reuse_buffer: bool = False
+) -> CaptureFile:
+    """Open a capture file as the options say."""
+    from qmon.packets.file import CaptureFile
+
+    if time_shift and started_at is not None:
+        raise UsageError("--time-shift and --started-at say the same thing twice", hint="give one of them")
+    return CaptureFile(
+        path,
+        time_shift_ns=time_shift,
+        started_at_ns=started_at,
+        virtio_header=None if virtio_header == "auto" else int(virtio_header),
+        reuse_buffer=reuse_buffer,
+    )
+
+
+@click.command(
+    epilog="Examples: qmon read trace.pcapng 'port 53'; qmon read -c 10 -o jsonl trace.pcap; "
+    "qmon read trace.pcapng -w dns.pcapng port 53; qmon read --started-at 2024-05-01T12:00:00 dump.dat. "
+    "A damaged file: what could be read, then a message, and exit status 1."
+)
+@click.option("-c", "count", type=click.IntRange(min=1), metavar="N", help="End after N packets that match.")
+@click.option("-w", "target", metavar="FILE", help="Write them to a capture file; - is standard output.")
+@click.option("-F", "form", type=click.Choice(["pcap", "pcapng"]), help="Its format. Default: by the suffix.")
+@file_options
+@out.stream_option
+@click.argument("file", metavar="FILE")
+@click.argument("words", nargs=-1, metavar="[FILTER]")
+def read(
+    file: str,
+    words: tuple[str, ...],
+    *,
+    count: int | None,
+    target: str | None,
+    form: str | None,
+    time_shift: int,
+    started_at: int | None,
+    virtio_header: str,
+    output: str,
+) -> int:
+    """Print a capture file's packets, a line each, or write them to another file.
+
+    FILE is pcap or pcapng, also gzipped; - is standard input. FILTER is in the language of tcpdump.
+    """
+    if target is not None and target != "-" and _same_file(file, target):
+        raise UsageError(f"{target} is the file that is read", hint="write to another one")
+    expression = " ".join(words).strip()
+    with closing(
+        open_capture(file, time_shift=time_shift, started_at=started_at, virtio_header=virtio_header)
+    ) as capture:
+        selection = Selection(capture, _filter(expression), count)
+        if target is None:
+            _print(selection, jsonl=output == "jsonl")
+        else:
+            out.run(_write(selection, target, form))
+        return _verdict(capture)
+
+
+def _same_file(one: str, other: str) -> bool:
+    try:
+        return Path(one).samefile(other)
+    except (OSError, ValueError):
+        return False
+
+
+def _filter(expression: str) -> CaptureFilter | None:
+    if not expression:
+        return None
+    from qmon.packets.capture_filter import compile_filter
+
+    return compile_filter(expression)
+
+
+def _verdict(capture: CaptureFile) -> int:
+    for damage in capture.damage:
+        out.talk(f"qmon: {damage}")
+    return ExitCode.FAILED if capture.damage else ExitCode.DONE
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The packets of a file that match a filter, at most `count` of them."""
+
+    capture: CaptureFile
+    chosen: CaptureFilter | None
+    count: int | None
+
+    def batches(self) -> Iterator[tuple[FrameBatch, Sequence[int]]]:
+        """Yield what matches, with the number each packet has in the file (from 1)."""
+        import numpy as np
+
+        before, left = 0, self.count
+        while (batch := self.capture.read_batch()) is not None:
+            numbers = np.arange(before + 1, before + 1 + len(batch))
+            before += len(batch)
+            if self.chosen is not None:
+                link_types = [interface.link_type for interface in self.capture.interfaces]
+                mask = self.chosen.mask_interfaces(batch, link_types)
+                batch, numbers = batch.select(mask), numbers[mask]
+            if left is not None:
+                batch, numbers = batch.select(slice(0, left)), numbers[:left]
+                left -= len(batch)
+            yield batch, numbers.tolist()
+            if left == 0:
+                return
+
+
+def _print(selection: Selection, *, jsonl: bool) -> None:
+    from qmon.packets.batch import Direction
+    from qmon.packets.lines import Line
+
+    directions = tuple(Direction)
+    for batch, numbers in selection.batches():
+        interfaces = selection.capture.interfaces
+        columns = (batch.time_ns, batch.interface, batch.direction, batch.length)
+        rows = zip(numbers, *(column.tolist() for column in columns), strict=True)
+        for index, (number, time_ns, which, direction, length) in enumerate(rows):
+            interface = interfaces[which]
+            name = interface.name or None
+            where = directions[direction]
+            line = Line(number, time_ns, name, where, interface.link_type, batch.frame(index), length)
+            if jsonl:
+                out.line(line.record())
+            else:
+                out.data(line.text(), harmless=True)
+        out.flush()
+
+
+async def _write(selection: Selection, target: str, form: str | None) -> None:
+    from qmon.export.capture_file import FileOptions, open_file
+
+    stdout = out.binary_stdout().fileno() if target == "-" else None
+    capture = selection.capture
+    options = FileOptions(names=capture.names)
+    written = await open_file(target, stdout=stdout, form=form, options=options)
+    notes = 0
+    try:
+        for batch, _ in selection.batches():
+            interfaces = tuple(capture.interfaces)
+            for note in capture.notes[notes:]:
+                written.note(note, interfaces)
+            notes = len(capture.notes)
+            written.packets(batch, interfaces)
+    finally:
+        await written.close(tuple(capture.interfaces), capture.statistics)
+    out.talk(f"{written.written} packets written to {'standard output' if target == '-' else target}")
