@@ -33,7 +33,7 @@ class Intent:
     question: str
     commands: tuple[str, ...]
     act: Callable[[Session], Awaitable[object]]
-    done: str
+    done: str | Callable[[object], str]
     warning: str = ""
 
 
@@ -80,10 +80,12 @@ class Changes:
         for command in intent.commands:
             watch.log("change", command)
         try:
-            await intent.act(self._session())
+            result = await intent.act(self._session())
         finally:
             watch.refresh()
-        self._screen.notify(text.plain(intent.done), markup=False)
+        said = intent.done if isinstance(intent.done, str) else intent.done(result)
+        watch.log("change", said)
+        self._screen.notify(text.plain(said), markup=False)
 
     # Adding
 
@@ -106,11 +108,19 @@ class Changes:
             return Intent(
                 "Add a netdev and a NIC on it",
                 await change.plan_plug(self._session(), netdev, nic),
-                lambda session: change.plug(session, netdev, nic),
+                lambda session: change.plug(session, netdev, nic, between=self._tap_before_use),
                 "The NIC is plugged in",
             )
 
         return FormDialog("Add netdev and NIC", (_NETDEV, _NIC), check, hints=_PLUG_HINTS)
+
+    async def _tap_before_use(self, netdev: str) -> None:
+        """Tap a netdev before its NIC is there, so that its first frame is seen too."""
+        watch = self._screen.watch_vm
+        try:
+            await watch.tap(netdev)
+        except QmonError as problem:
+            watch.log("tap", f"{netdev} is not captured: {problem.message}")
 
     def _netdev(self) -> FormDialog[Intent]:
         async def check(values: Sequence[str]) -> Intent:
@@ -144,7 +154,7 @@ class Changes:
                 "Forward a port of the host",
                 await change.plan_add_forward(self._session(), rule, netdev=netdev),
                 lambda session: change.add_forward(session, rule, netdev=netdev),
-                "The port is forwarded",
+                _forwarded,
             )
 
         users = [one.id for one in self._screen.watch_vm.snapshot().network.netdevs if one.type == "user"]
@@ -228,15 +238,21 @@ class Changes:
         await self._carry_out(intent)
 
     async def _forward_removal(self, session: Session, forward: Forward) -> Intent:
-        host = "" if forward.host_address in ("*", "0.0.0.0") else f"{forward.host_address}:"
         suffix = "/udp" if forward.protocol.lower() == "udp" else ""
-        rule = f"{host}{forward.host_port}{suffix}"
+        rule = f"{forward.host_address or '*'}:{forward.host_port}{suffix}"
         return Intent(
             f"Remove the forward of {rule} on {forward.netdev}",
             await change.plan_remove_forward(session, rule, netdev=forward.netdev),
             lambda session: change.remove_forward(session, rule, netdev=forward.netdev),
             f"{rule} is not forwarded any more",
         )
+
+
+def _forwarded(result: object) -> str:
+    if not isinstance(result, Forward):
+        return "The port is forwarded"
+    host = f"{result.host_address}:{result.host_port}"
+    return f"{host} is forwarded to {result.guest_address}:{result.guest_port}"
 
 
 _PLUG_HINTS = (

@@ -52,10 +52,9 @@ def _flows(
 ) -> list[Conversation]:
     if not guest.port or not len(table):
         return []
-    port_a, port_b = np.asarray(table.port_a), np.asarray(table.port_b)
-    near = (port_a == guest.port) | (port_b == guest.port)
+    near = (table.ports == guest.port).any(axis=1)
     if far is not None:
-        near &= (port_a == (far.port or 0)) | (port_b == (far.port or 0))
+        near &= (table.ports == (far.port or 0)).any(axis=1)
     found = (table[int(flow)] for flow in np.flatnonzero(near))
     return [flow for flow in found if flow.protocol == protocol and _fits(flow, guest, far)]
 

@@ -56,7 +56,8 @@ class PacketsPane(Vertical):
     def __init__(self, store: PacketStore, *, follow: bool, id: str | None = None) -> None:
         super().__init__(id=id)
         self._store = store
-        self._follow = follow
+        self._list = PacketList(store, follow=follow, id="packet-list")
+        self._rule = StatusRule()
         self._wanted: int | None = None
         self._shown: int | None = None
         self._dissecting = False
@@ -64,8 +65,8 @@ class PacketsPane(Vertical):
     def compose(self) -> ComposeResult:
         """Make list, rule, tree and bytes."""
         yield FilterBar()
-        yield PacketList(self._store, follow=self._follow, id="packet-list")
-        yield StatusRule()
+        yield self._list
+        yield self._rule
         with Horizontal(id="selected"):
             yield DetailTree(id="detail")
             yield HexView(id="bytes")
@@ -86,7 +87,7 @@ class PacketsPane(Vertical):
     @property
     def packet_list(self) -> PacketList:
         """The packet list."""
-        return self.query_one(PacketList)
+        return self._list
 
     @property
     def detail(self) -> DetailTree:
@@ -97,6 +98,11 @@ class PacketsPane(Vertical):
     def hex_view(self) -> HexView:
         """The selected packet's bytes."""
         return self.query_one(HexView)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a filter has packets still to look at."""
+        return self._list.rows.behind > 0
 
     def on_resize(self) -> None:
         """Give the bytes 16 or 8 columns, or the whole room to the tree where even 8 would squeeze it."""
@@ -116,7 +122,7 @@ class PacketsPane(Vertical):
     def update_status(self) -> None:
         """Bring the rule between list and packet up to date."""
         rows = self.packet_list.rows
-        self.query_one(StatusRule).show(
+        self._rule.show(
             PacketStatus(
                 shown=rows.matches,
                 total=self._store.packets,

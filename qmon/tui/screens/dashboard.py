@@ -6,12 +6,14 @@ changes go through `screens.changes`.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Static
 
 from qmon import text
@@ -56,6 +58,7 @@ class DashboardScreen(TabbedScreen):
         self.again = False
         self.changes = Changes(self)
         self._snapshot: Snapshot | None = None
+        self._drawn: tuple[int, Widget | None] = (0, None)
 
     def compose(self) -> ComposeResult:
         """Make header, tree, traffic, tabs and panes."""
@@ -84,15 +87,17 @@ class DashboardScreen(TabbedScreen):
 
     def tick(self) -> None:
         """Take in new packets and the state of things, and draw what changed."""
-        self.watch_vm.poll()
-        snapshot = self.watch_vm.snapshot()
+        came, snapshot, second = self.watch_vm.poll(), self.watch_vm.snapshot(), int(time.time())
+        pane = self.open_pane
+        busy = isinstance(pane, PacketsPane) and pane.busy
+        if not (came or busy) and (second, pane) == self._drawn and snapshot == self._snapshot:
+            return
         if self._snapshot is None or snapshot.version != self._snapshot.version:
             self.query_one(NetworkPane).show(snapshot)
-        self._snapshot = snapshot
+        self._snapshot, self._drawn = snapshot, (second, pane)
         self.query_one(TrafficPane).tick()
         self._show_header(snapshot)
         self._show_banner(snapshot)
-        pane = self.open_pane
         if isinstance(pane, PacketsPane):
             pane.set_waiting(_why_no_packets(snapshot))
             pane.tick()

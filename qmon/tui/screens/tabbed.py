@@ -41,12 +41,17 @@ class TabbedScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Start drawing."""
-        self.set_interval(1 / DRAW_HZ, self._draw)
+        self._switcher = self.query_one(ContentSwitcher)
         self.open_tab(self.TABS[0])
+        self._draw()
 
-    def _draw(self) -> None:
-        if not (isinstance(self.app, QmonApp) and self.app.terminal_behind):
-            self.tick()
+    @work(group="draw")
+    async def _draw(self) -> None:
+        # A sleeping task costs a third of a Textual timer, and an idle dashboard does little else than this.
+        while True:
+            await asyncio.sleep(1 / DRAW_HZ)
+            if not (isinstance(self.app, QmonApp) and self.app.terminal_behind):
+                self.tick()
 
     def tick(self) -> None:
         """Take in what is new; called at the drawing rate."""
@@ -55,7 +60,7 @@ class TabbedScreen(Screen[None]):
     @property
     def open_pane(self) -> Widget:
         """The pane that is open."""
-        pane = self.query_one(ContentSwitcher).visible_content
+        pane = self._switcher.visible_content
         assert pane is not None
         return pane
 
@@ -78,7 +83,7 @@ class TabbedScreen(Screen[None]):
         rows = self.query_one(PacketsPane).packet_list.rows
 
         async def check(values: Sequence[str]) -> str:
-            path, count = await asyncio.to_thread(save, rows.store, values[0], values[1])
+            path, count = await save(rows.store, values[0], values[1])
             return f"{count:,} packets are in {path}"
 
         stem = re.sub(r"[^\w.-]", "_", self.save_name())

@@ -1,0 +1,65 @@
+"""The terminal's end of the dashboard, on real pseudo-terminals."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from qmon.tui.terminal import TerminalOutput
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, int]]:
+    ours, theirs = pty.openpty()
+    yield ours, theirs
+    for descriptor in (ours, theirs):
+        try:
+            os.close(descriptor)
+        except OSError:
+            continue
+
+
+def test_what_is_written_arrives(terminal: tuple[int, int]) -> None:
+    output = TerminalOutput(terminal[1])
+    output.write("héllo \ud800")
+    assert os.read(terminal[0], 100) == "héllo \\ud800".encode()
+    output.close()
+
+
+def test_a_terminal_nobody_reads_is_not_waited_for(terminal: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qmon.tui.terminal.PATIENCE_S", 0.05)
+    output = TerminalOutput(terminal[1])
+    before = time.monotonic()
+    output.write("x" * 1_000_000)
+    output.write("y" * 1_000_000)
+    assert time.monotonic() - before < 2
+    assert output.behind
+    assert not output.take_recovered()
+    while select.select([terminal[0]], (), (), 0.05)[0]:
+        os.read(terminal[0], 65536)
+    output.write("z")
+    assert not output.behind
+    assert output.take_recovered()
+    assert not output.take_recovered()
+    output.close()
+
+
+def test_a_closed_terminal_swallows_everything(terminal: tuple[int, int]) -> None:
+    output = TerminalOutput(terminal[1])
+    os.close(terminal[0])
+    output.write("gone")
+    assert output.gone
+    output.write("gone too")
+    output.close()
+
+
+def test_blocking_of_the_shared_descriptor_is_left_alone(terminal: tuple[int, int]) -> None:
+    output = TerminalOutput(terminal[1])
+    assert os.get_blocking(terminal[1])
+    assert not os.get_blocking(output.fileno())
+    output.close()
