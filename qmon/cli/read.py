@@ -56,12 +56,10 @@ def _read_moment(_: click.Context, __: click.Parameter, value: str | None) -> in
 def file_options(command: click.decorators.FC) -> click.decorators.FC:
     """Give a command that reads a capture the options that mend somebody else's file."""
     options = (
-        click.option(
-            "--time-shift", type=Nanoseconds(), default=0, metavar="S", help="Add S seconds to every time."
-        ),
+        click.option("--time-shift", callback=_read_shift, metavar="S", help="Add S seconds to every time."),
         click.option(
             "--started-at",
-            type=Moment(),
+            callback=_read_moment,
             metavar="TIME",
             help="Shift all times so that the first packet is at TIME.",
         ),
