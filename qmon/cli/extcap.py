@@ -10,23 +10,33 @@ from qmon.cli import output
 from qmon.errors import ExitCode, QmonError, UsageError
 
 if TYPE_CHECKING:
-    from qmon.export.extcap_capture import Wanted
+    from qmon.export.record import Filter
 
 
 @click.command()
 @click.option("--install", is_flag=True, help="Put VMs into Wireshark's list of interfaces.")
 @click.option("--uninstall", is_flag=True, help="Take them out again.")
 @click.option("--extcap-interfaces", "listing", is_flag=True, help="Wireshark's: list what can be captured.")
-@click.option("--extcap-dlts", "link_types", is_flag=True, help="Wireshark's: list an interface's link types.")
+@click.option(
+    "--extcap-dlts", "link_types", is_flag=True, help="Wireshark's: list an interface's link types."
+)
 @click.option("--extcap-config", "config", is_flag=True, help="Wireshark's: list an interface's options.")
 @click.option("--capture", is_flag=True, help="Wireshark's: capture from --extcap-interface into --fifo.")
 @click.option("--extcap-interface", "interface", metavar="NAME", help="The interface that is meant.")
 @click.option("--extcap-capture-filter", "capture_filter", metavar="FILTER", help="Wireshark's own filter.")
 @click.option("--fifo", metavar="PATH", help="Where Wireshark reads.")
-@click.option("--vm", default="own", metavar="VM", help="Of the dialog: whose packets, 'own' for the interface's.")
-@click.option("--netdev", default="", metavar="IDS", help="Of the dialog: with commas between; empty for all.")
-@click.option("--filter", "words", default="", metavar="FILTER", help="Of the dialog: a pcap-filter expression.")
-@click.option("--snaplen", type=click.IntRange(1, 262_144), default=262_144, help="Of the dialog: bytes kept.")
+@click.option(
+    "--vm", default="own", metavar="VM", help="Of the dialog: whose packets, 'own' for the interface's."
+)
+@click.option(
+    "--netdev", default="", metavar="IDS", help="Of the dialog: with commas between; empty for all."
+)
+@click.option(
+    "--filter", "words", default="", metavar="FILTER", help="Of the dialog: a pcap-filter expression."
+)
+@click.option(
+    "--snaplen", type=click.IntRange(1, 262_144), default=262_144, help="Of the dialog: bytes kept."
+)
 @click.option("--direction", type=click.Choice(["both", "in", "out"]), default="both", help="Of the dialog.")
 @click.option("--extcap-version", hidden=True)
 @click.option("--extcap-reload-option", hidden=True)
@@ -108,4 +118,50 @@ def _answer_filter(expression: str) -> None:
 
 
 def _capture(interface: str, asked: dict[str, Any]) -> int:
-    raise NotImplementedError
+    if asked["fifo"] is None:
+        raise UsageError("--capture needs --fifo")
+    return output.run(_captured(interface, asked))
+
+
+async def _captured(interface: str, asked: dict[str, Any]) -> int:
+    """Capture into Wireshark's FIFO until Wireshark stops us, or the VM is over."""
+    from qmon.export.capture_file import CaptureFileOutput, FileOptions, open_file
+    from qmon.export.extcap import chosen
+    from qmon.export.extcap_vms import listed_vms
+    from qmon.export.vm_record import Wanted, record_vm
+    from qmon.monitor.address import Pid
+    from qmon.monitor.discovery import resolve
+    from qmon.monitor.session import Session
+
+    # Nobody waits for this list: the VM may take its time to answer.
+    pid, netdev = chosen(listed_vms(answer_s=2), interface, asked["vm"])
+    netdevs = (
+        (netdev,) if netdev else tuple(filter(None, (one.strip() for one in asked["netdev"].split(","))))
+    )
+
+    async def open_output(options: FileOptions) -> CaptureFileOutput:
+        return await open_file(asked["fifo"], form="pcapng", options=options)
+
+    found = resolve(None if pid is None else Pid(pid))
+    wanted = Wanted(netdevs, _filter(asked), snaplen=asked["snaplen"])
+    async with await Session.attach(found.address) as session:
+        totals = await record_vm(session, found.vm, wanted, open_output, say=output.talk)
+    if totals.error is not None:
+        raise totals.error
+    return ExitCode.DONE
+
+
+def _filter(asked: dict[str, Any]) -> Filter | None:
+    """Return the filter that Wireshark's box, the dialog's and its direction make together."""
+    from qmon.export.vm_record import Directed
+    from qmon.packets.batch import Direction
+
+    words = [f"({one})" for one in (asked["capture_filter"], asked["words"]) if one and one.strip()]
+    inner: Filter | None = None
+    if words:
+        from qmon.packets.capture_filter import compile_filter
+
+        inner = compile_filter(" and ".join(words))
+    if asked["direction"] == "both":
+        return inner
+    return Directed(Direction[asked["direction"].upper()], inner)
