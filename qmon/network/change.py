@@ -183,14 +183,11 @@ async def _send_nic(session: Session, step: Step) -> None:
     try:
         await step.send(session)
     except Refused as refused:
-        if "does not support hotplugging" not in refused.reason:
-            raise
-        raise Refused(
-            refused.message,
-            hint=advice(await pcie_ports(session)),
-            qmp_class=refused.qmp_class,
-            reason=refused.reason,
-        ) from None
+        if "does not support hotplugging" in refused.reason:
+            refused.hint = advice(await pcie_ports(session))
+        elif "usb-bus" in refused.reason:
+            refused.hint = "The VM has no USB controller; start it with one: -device qemu-xhci"
+        raise
 
 
 def _id_of(step: Step) -> str | None:
@@ -288,14 +285,15 @@ async def plan_unplug(session: Session, name: str) -> tuple[str, ...]:
 
 
 async def unplug(session: Session, name: str, *, timeout_s: float = UNPLUG_S) -> str | None:
-    """Remove a NIC and then its netdev, and return the netdev's id, None if the NIC was plugged into none.
+    """Remove a NIC and then its netdev, and return the netdev's id, None if the NIC was plugged into no live one.
 
     `TimedOut` if the guest has not let go in time: both are still there then, and the request stands.
     """
     network = await inspect(session)
     nic = _nic(network, name)
     await let_go(session, nic, timeout_s=timeout_s)
-    for step in _netdev_after(network, nic):
+    steps = _netdev_after(network, nic)
+    for step in steps:
         try:
             await step.send(session)
         except Refused as refused:
@@ -304,7 +302,7 @@ async def unplug(session: Session, name: str, *, timeout_s: float = UNPLUG_S) ->
                 qmp_class=refused.qmp_class,
                 reason=refused.reason,
             ) from refused
-    return nic.netdev
+    return nic.netdev if steps else None
 
 
 def _netdev_after(network: Network, nic: Nic) -> list[Step]:

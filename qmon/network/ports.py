@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from qmon.monitor.session import Session
 
 _PORT_MODELS = frozenset({"pcie-root-port", "ioh3420", "xio3130-downstream"})
+# The name of the board's own root bus; a port that was given no id has a bus of the same name, which nobody can say.
+_ROOT_BUS = "pcie.0"
 _PLACES = ("/machine/peripheral", "/machine/peripheral-anon")
 
 
@@ -43,7 +45,7 @@ async def _port(session: Session, path: str) -> Port | None:
     except Refused:
         pass  # Models without the property take every device.
     for bus, kind in (await children(session, path)).items():
-        if kind == "PCIE":
+        if kind == "PCIE" and bus != _ROOT_BUS:
             # A bus links to its devices as child[0], child[1], …
             entries = await session.execute("qom-list", {"path": f"{path}/{bus}"})
             return Port(bus, any(str(entry["name"]).startswith("child[") for entry in entries))

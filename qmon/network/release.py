@@ -39,6 +39,10 @@ async def let_go(session: Session, nic: Nic, *, timeout_s: float) -> None:
         await session.execute("device_del", {"id": device_id(nic)})
     except Refused as refused:
         if "already in the process of unplug" not in refused.reason:
+            if "hotplug" in refused.reason:
+                refused.hint = (
+                    f"It stays as long as the VM runs; qmon nic down {plain(nic.id)} pulls its cable."
+                )
             raise
     path = nic.path or _NAMED + nic.id
     try:
