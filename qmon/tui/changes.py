@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from qmon import text
 from qmon.errors import QmonError, Refused
-from qmon.network import change
+from qmon.network import change, hazards
 from qmon.network.model import Forward, Netdev, Nic
+from qmon.network.options import parse_netdev
 from qmon.tui.dialogs.confirm import ConfirmDialog, MessageDialog
 from qmon.tui.dialogs.form import Field, FormDialog
 from qmon.tui.dialogs.menu import Choice, MenuDialog
@@ -110,9 +111,16 @@ class Changes:
                 await change.plan_plug(self._session(), netdev, nic),
                 lambda session: change.plug(session, netdev, nic, between=self._tap_before_use),
                 "The NIC is plugged in",
+                await self._netdev_warning(netdev),
             )
 
         return FormDialog("Add netdev and NIC", (_NETDEV, _NIC), check, hints=_PLUG_HINTS)
+
+    async def _netdev_warning(self, spec: str) -> str:
+        arguments = parse_netdev(spec, await self._session().schema())
+        network = self._screen.watch_vm.snapshot().network
+        ghost = hazards.ghost_warning(network, str(arguments.get("id")))
+        return "\n".join([*filter(None, [ghost]), *hazards.open_forwards(arguments)])
 
     async def _tap_before_use(self, netdev: str) -> None:
         """Tap a netdev before its NIC is there, so that its first frame is seen too."""
@@ -130,6 +138,7 @@ class Changes:
                 commands,
                 lambda session: change.add_netdev(session, values[0]),
                 "The netdev is there",
+                await self._netdev_warning(values[0]),
             )
 
         return FormDialog("Add netdev", (_NETDEV,), check, hints=_NETDEV_HINTS)

@@ -9,6 +9,7 @@ from typing import ClassVar, TypeVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
+from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
@@ -24,6 +25,16 @@ class Dialog(ModalScreen[ResultT]):
     def action_cancel(self) -> None:
         """Leave without a result."""
         self.dismiss(None)
+
+
+class Box(Vertical):
+    """The frame of a dialog, with plain texts in its border."""
+
+    def __init__(self, title: str, below: str, *, wide: bool = False) -> None:
+        super().__init__(classes="box wide" if wide else "box")
+        # A str would be read as markup, and some titles hold foreign text.
+        self.border_title = Text(title)
+        self.border_subtitle = Text(below)
 
 
 def line(content: str, *, id: str | None = None, classes: str | None = None) -> Static:

@@ -10,10 +10,10 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import VerticalScroll
 
 from qmon import text
-from qmon.tui.dialogs.base import Dialog, line
+from qmon.tui.dialogs.base import Box, Dialog, line
 
 
 class ConfirmDialog(Dialog[bool]):
@@ -32,9 +32,7 @@ class ConfirmDialog(Dialog[bool]):
 
     def compose(self) -> ComposeResult:
         """Make the question."""
-        with Vertical(classes="box") as box:
-            box.border_title = "Change the VM?"
-            box.border_subtitle = "enter does it · esc leaves it"
+        with Box("Change the VM?", "enter does it · esc leaves it"):
             yield line(self._title, classes="gap")
             if self._warning:
                 yield line(self._warning, classes="danger gap")
@@ -63,9 +61,7 @@ class MessageDialog(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         """Make the message."""
-        with Vertical(classes="box") as box:
-            box.border_title = "Not done" if self._error else self._title
-            box.border_subtitle = "esc closes"
+        with Box("Not done" if self._error else self._title, "esc closes"):
             if self._error:
                 yield line(self._title, classes="gap")
             with VerticalScroll(classes="gap"):

@@ -11,12 +11,11 @@ from typing import Generic, TypeVar
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.widgets import Input, Static
 
 from qmon import text
 from qmon.errors import QmonError
-from qmon.tui.dialogs.base import Dialog, line
+from qmon.tui.dialogs.base import Box, Dialog, line
 
 ResultT = TypeVar("ResultT")
 
@@ -49,9 +48,7 @@ class FormDialog(Dialog[ResultT], Generic[ResultT]):
 
     def compose(self) -> ComposeResult:
         """Make the fields."""
-        with Vertical(classes="box wide") as box:
-            box.border_title = self._title
-            box.border_subtitle = "enter goes on · esc leaves"
+        with Box(self._title, "enter goes on · esc leaves", wide=True):
             for number, field in enumerate(self._fields):
                 yield line(field.label, classes="label")
                 yield Input(

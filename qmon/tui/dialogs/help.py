@@ -12,11 +12,11 @@ from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Static
 
-from qmon.tui.dialogs.base import Dialog
+from qmon.tui.dialogs.base import Box, Dialog
 from qmon.tui.palette import palette_of
 from qmon.tui.panes.key_bar import key_name
 
@@ -41,12 +41,9 @@ class HelpDialog(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         """Make two columns of keys."""
-        with Vertical(classes="box", id="help") as box:
-            box.border_title = "Keys"
-            box.border_subtitle = "esc closes"
-            with VerticalScroll():
-                for title, keys in self._groups:
-                    yield Static(self._drawn(title, keys), markup=False)
+        with Box("Keys", "esc closes"), VerticalScroll():
+            for title, keys in self._groups:
+                yield Static(self._drawn(title, keys), markup=False)
 
     def _drawn(self, title: str, keys: Iterable[tuple[str, str]]) -> Table:
         palette = palette_of(self.app)

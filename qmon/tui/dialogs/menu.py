@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from rich.segment import Segment
 from textual import events, on
 from textual.app import ComposeResult
-from textual.containers import Vertical
 
-from qmon.tui.dialogs.base import Dialog
+from qmon.tui.dialogs.base import Box, Dialog
 from qmon.tui.rows import RowView, cell
 
 
@@ -52,9 +51,7 @@ class MenuDialog(Dialog[str]):
 
     def compose(self) -> ComposeResult:
         """Make the menu."""
-        with Vertical(classes="box") as box:
-            box.border_title = self._title
-            box.border_subtitle = "enter chooses · esc leaves"
+        with Box(self._title, "enter chooses · esc leaves"):
             choices = _Choices(self._choices)
             choices.styles.height = len(self._choices)
             choices.styles.margin = (1, 0)
