@@ -7,6 +7,7 @@ or what to do when the peer is gone: it says so and stays closed.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import struct
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from typing import Any
 
 from qemu.qmp import ConnectError, ExecInterruptedError, Message, QMPClient, QMPError, StateError
 from qemu.qmp.error import ProtocolError
+from qemu.qmp.qmp_client import GreetingError, NegotiationError
 
 from qmon.errors import CannotAttach, Interrupted, Refused, TimedOut, UsageError
 from qmon.text import cut, plain, plain_bytes
@@ -30,6 +32,10 @@ DESCRIPTOR_COMMANDS = frozenset({"add-fd", "getfd"})
 
 RawMessage = dict[str, Any]
 
+# What goes wrong is told by errors; the library's own log would tell it a second time.
+_LOG_NAME = "qmon"
+logging.getLogger("qemu.qmp.protocol").getChild(_LOG_NAME).disabled = True
+
 
 class TooLong(ProtocolError):
     """A line is longer than any QMP peer would send."""
@@ -44,7 +50,7 @@ class _Client(QMPClient):
     """`QMPClient` with bounded lines, no event history, and no way for a reply to stall or end the reader."""
 
     def __init__(self, on_event: Callable[[RawMessage], None]) -> None:
-        super().__init__(readbuflen=_READ_BYTES)
+        super().__init__(_LOG_NAME, readbuflen=_READ_BYTES)
         self.greeted: RawMessage = {}
         self.unparsed = bytearray()
         self._on_event = on_event
@@ -164,11 +170,10 @@ class Connection:
         self.peer_pid, self.peer_uid = _peer(sock) if self.is_unix else (None, None)
         self._client = client
         self._passing = asyncio.Lock()
-        self._ending = asyncio.Lock()
-        self._reason: str | None = None
+        self._ending: asyncio.Task[str] | None = None
 
     def __repr__(self) -> str:
-        return f"<Connection peer={self.peer_pid} {self._reason or 'open'}>"
+        return f"<Connection peer={self.peer_pid} {'open' if self._ending is None else 'closed'}>"
 
     @classmethod
     async def open(
@@ -233,15 +238,14 @@ class Connection:
         await self._end()
 
     async def _end(self) -> str:
-        async with self._ending:
-            if self._reason is None:
-                try:
-                    async with asyncio.timeout(CLOSING_S):
-                        self._reason = await self._disconnect()
-                except TimeoutError:
-                    self._client.abort()
-                    self._reason = await self._disconnect()
-            return self._reason
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._disconnect(), name="disconnect a monitor")
+        # Never cancelled: what `qemu.qmp` gathers would be left with nobody to look at it.
+        done, _ = await asyncio.wait([self._ending], timeout=CLOSING_S)
+        if not done:
+            self._client.abort()
+            await asyncio.wait([self._ending])
+        return self._ending.result()
 
     async def _disconnect(self) -> str:
         try:
@@ -286,6 +290,8 @@ def _no_greeting(client: _Client, problem: Exception) -> str:
     seen = cut(plain_bytes(bytes(client.unparsed[:200])), 80)
     if b" monitor - type 'help'" in client.unparsed:
         return "this is a human monitor (HMP), not QMP"
+    if isinstance(problem, GreetingError | NegotiationError):
+        problem = problem.exc
     if isinstance(problem, EOFError):
         return "the connection was closed before a QMP greeting came"
     if isinstance(problem, OSError):

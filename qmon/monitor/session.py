@@ -130,8 +130,15 @@ class Session:
         if self._life is not None:
             self._life.cancel()
             await asyncio.wait([self._life])
-            if not self._life.cancelled():
-                self._life.result()
+        if self._last is not None:
+            # Here and not in that task: one that is cancelled before its first step has no `finally`.
+            await self._last.connection.close()
+            if self._last.lock is not None:
+                self._last.lock.release()
+        self._use(None)
+        self._lose("the session is closed")
+        if self._life is not None and not self._life.cancelled():
+            self._life.result()
 
     # Asking
 
@@ -301,19 +308,13 @@ class Session:
         self._turned.set()
 
     async def _live(self, joined: Joined | None) -> None:
-        try:
-            while joined is not None:
-                reason = await self._hold(joined)
-                self._use(None)
-                if joined.about is None or self._told is not None:
-                    self._lose(self._told or reason)
-                    return
-                joined = await self._rejoin()
-        finally:
-            if self._joined is not None:
-                await self._joined.connection.close()
+        while joined is not None:
+            reason = await self._hold(joined)
             self._use(None)
-            self._lose("the session is closed")
+            if joined.about is None or self._told is not None:
+                self._lose(self._told or reason)
+                return
+            joined = await self._rejoin()
 
     async def _hold(self, joined: Joined) -> str:
         """Keep the way open, relaying to others if it is ours alone; return why it ended."""

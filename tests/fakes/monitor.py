@@ -157,9 +157,12 @@ class FakeMonitor:
                 return
             self.connections += 1
             self._client = _Client(sock, self._faults, self.descriptors)
-            with suppress(OSError):
+            try:
                 await self._talk(self._client)
-            self._client.shut()
+            except OSError:
+                pass
+            finally:
+                self._client.close()
 
     async def _talk(self, client: "_Client") -> None:
         if self.greeting is not None:
@@ -328,6 +331,10 @@ class _Client:
     def take_new_descriptors(self) -> int:
         number, self._new = self._new, 0
         return number
+
+    def close(self) -> None:
+        self.shut()
+        self._sock.close()
 
     def shut(self) -> None:
         self._ended.set()
