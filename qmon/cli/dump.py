@@ -192,7 +192,7 @@ async def _open(asked: _Asked, live: Live) -> Output:
     if asked.file is None:
         from qmon.export.lines import LineOutput
 
-        return LineOutput(jsonl=asked.lines == "jsonl")
+        return LineOutput(output.packet_line if asked.lines == "text" else output.packet_record, output.flush)
     stdout = output.binary_stdout().fileno() if asked.file == "-" else None
     options = FileOptions(live.comment, live.names, asked.snaplen)
     return await open_file(asked.file, stdout=stdout, form=asked.form, options=options)

@@ -11,12 +11,15 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 
 from qmon import text
 from qmon.errors import UsageError
+
+if TYPE_CHECKING:
+    from qmon.packets.lines import Line
 
 SCHEMA_VERSION = 1
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -81,6 +84,16 @@ def line(content: Mapping[str, object]) -> None:
     """Print one JSON object on one line, with its schema version first, at once."""
     data(json.dumps({"schema_version": SCHEMA_VERSION, **content}, separators=(",", ":")), harmless=True)
     sys.stdout.flush()
+
+
+def packet_line(packet: Line) -> None:
+    """Print a packet for people."""
+    data(packet.text(), harmless=True)
+
+
+def packet_record(packet: Line) -> None:
+    """Print a packet for programs."""
+    line(packet.record())
 
 
 def data(content: str, *, harmless: bool = False) -> None:

@@ -185,23 +185,12 @@ class Selection:
 
 
 def _print(selection: Selection, *, jsonl: bool) -> None:
-    from qmon.packets.batch import Direction
-    from qmon.packets.lines import Line
+    from qmon.packets.lines import lines_of
 
-    directions = tuple(Direction)
+    show = out.packet_record if jsonl else out.packet_line
     for batch, numbers in selection.batches():
-        interfaces = selection.capture.interfaces
-        columns = (batch.time_ns, batch.interface, batch.direction, batch.length)
-        rows = zip(numbers, *(column.tolist() for column in columns), strict=True)
-        for index, (number, time_ns, which, direction, length) in enumerate(rows):
-            interface = interfaces[which]
-            name = interface.name or None
-            where = directions[direction]
-            line = Line(number, time_ns, name, where, interface.link_type, batch.frame(index), length)
-            if jsonl:
-                out.line(line.record())
-            else:
-                out.data(line.text(), harmless=True)
+        for line in lines_of(batch, selection.capture.interfaces, numbers):
+            show(line)
         out.flush()
 
 

@@ -6,12 +6,14 @@ a packet is `summary.py`'s.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from qmon.packets.batch import Direction
+from qmon.packets.batch import Direction, FrameBatch, Interface
 from qmon.packets.summary import summarise
 from qmon.text import clock, plain
 
+_DIRECTIONS = tuple(Direction)
 _DIRECTION_TEXT = {Direction.IN: "In ", Direction.OUT: "Out", Direction.UNKNOWN: "   "}
 _DIRECTION_NAME = {Direction.IN: "in", Direction.OUT: "out", Direction.UNKNOWN: None}
 
@@ -55,3 +57,13 @@ class Line:
             "length": self.length,
             "info": summary.info,
         }
+
+
+def lines_of(batch: FrameBatch, interfaces: Sequence[Interface], numbers: Iterable[int]) -> Iterator[Line]:
+    """Yield a batch's packets as lines; `numbers` are theirs, in order."""
+    columns = (batch.time_ns, batch.interface, batch.direction, batch.length)
+    rows = zip(numbers, *(column.tolist() for column in columns), strict=True)
+    for index, (number, time_ns, which, direction, length) in enumerate(rows):
+        on = interfaces[which]
+        where, frame = _DIRECTIONS[direction], batch.frame(index)
+        yield Line(number, time_ns, on.name or None, where, on.link_type, frame, length)
