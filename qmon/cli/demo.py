@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qmon.cli import output
+from qmon.cli import output, recording
 from qmon.errors import ExitCode, QmonError, UsageError
 
 if TYPE_CHECKING:
     from qmon.demo.vm import DemoVm
-    from qmon.monitor.session import Session
 
 
 @click.command()
@@ -72,39 +71,27 @@ async def _headless(vm: DemoVm, duration: float | None, file: str | None) -> int
 
     stdout = output.binary_stdout().fileno() if file == "-" else None
     try:
-        session = await attach_when_ready(vm.process)
+        async with await attach_when_ready(vm.process) as session:
+            if file is None:
+                await session.execute("cont")
     except EndedEarly:
         raise QmonError("QEMU ended before the demo began", hint=vm.process.last_words()) from None
-    async with session:
-        output.talk(f"the demo runs ({vm.accel}); look at it with: qmon --vm {vm.process.monitor}")
-        if file is not None:
-            return await _recorded(vm, session, duration, file, stdout)
-        await session.execute("cont")
-    return await _left_alone(vm, duration)
+    output.talk(f"the demo runs ({vm.accel}); look at it with: qmon --vm {vm.process.monitor}")
+    return await (_left_alone(vm, duration) if file is None else _recorded(vm, duration, file, stdout))
 
 
-async def _recorded(
-    vm: DemoVm, session: Session, duration: float | None, file: str, stdout: int | None
-) -> int:
-    from qmon.export.capture_file import CaptureFileOutput, FileOptions, open_file
-    from qmon.export.record import Stop
-    from qmon.export.vm_record import Wanted, record_vm
-    from qmon.monitor.discovery import read_vm
+async def _recorded(vm: DemoVm, duration: float | None, file: str, stdout: int | None) -> int:
+    from qmon.export.capture_file import FileOptions, open_file
+    from qmon.export.live import Wanted, open_live
+    from qmon.export.record import Stop, record
+    from qmon.monitor.address import UnixAddress
 
-    async def open_output(options: FileOptions) -> CaptureFileOutput:
-        return await open_file(file, stdout=stdout, options=options)
-
-    async def let_go() -> None:
-        await session.execute("cont")
-
-    wanted = Wanted(stop=Stop(seconds=duration))
-    totals = await record_vm(
-        session, read_vm(vm.process.pid), wanted, open_output, let_go=let_go, say=output.talk
-    )
-    output.talk(totals.line())
-    if totals.error is not None:
-        raise totals.error
-    return ExitCode.DONE
+    wanted = Wanted([UnixAddress(str(vm.process.monitor))], all=True)
+    async with open_live(wanted, output.talk) as live:
+        sink = await open_file(file, stdout=stdout, options=FileOptions(live.comment, live.names))
+        await live.sources[0].capture.session.execute("cont")
+        totals = await record(live.sources, sink, stop=Stop(seconds=duration), on_note=recording.say_note)
+    return recording.close(totals)
 
 
 async def _left_alone(vm: DemoVm, duration: float | None) -> int:

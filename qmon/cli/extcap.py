@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qmon.cli import output
+from qmon.cli import output, recording
 from qmon.errors import ExitCode, QmonError, UsageError
 
 if TYPE_CHECKING:
@@ -125,43 +125,32 @@ def _capture(interface: str, asked: dict[str, Any]) -> int:
 
 async def _captured(interface: str, asked: dict[str, Any]) -> int:
     """Capture into Wireshark's FIFO until Wireshark stops us, or the VM is over."""
-    from qmon.export.capture_file import CaptureFileOutput, FileOptions, open_file
+    from qmon.export.capture_file import FileOptions, open_file
     from qmon.export.extcap import chosen
     from qmon.export.extcap_vms import listed_vms
-    from qmon.export.vm_record import Wanted, record_vm
+    from qmon.export.live import Wanted, open_live
+    from qmon.export.record import record
     from qmon.monitor.address import Pid
-    from qmon.monitor.discovery import resolve
-    from qmon.monitor.session import Session
 
     # Nobody waits for this list: the VM may take its time to answer.
     pid, netdev = chosen(listed_vms(answer_s=2), interface, asked["vm"])
     netdevs = (
         (netdev,) if netdev else tuple(filter(None, (one.strip() for one in asked["netdev"].split(","))))
     )
-
-    async def open_output(options: FileOptions) -> CaptureFileOutput:
-        return await open_file(asked["fifo"], form="pcapng", options=options)
-
-    found = resolve(None if pid is None else Pid(pid))
-    wanted = Wanted(netdevs, _filter(asked), snaplen=asked["snaplen"])
-    async with await Session.attach(found.address) as session:
-        totals = await record_vm(session, found.vm, wanted, open_output, say=output.talk)
-    if totals.error is not None:
-        raise totals.error
-    return ExitCode.DONE
+    wanted = Wanted(() if pid is None else [Pid(pid)], netdevs, all=not netdevs, snaplen=asked["snaplen"])
+    chosen_filter = _filter(asked)
+    async with open_live(wanted, output.talk) as live:
+        options = FileOptions(live.comment, live.names, asked["snaplen"])
+        sink = await open_file(asked["fifo"], form="pcapng", options=options)
+        totals = await record(live.sources, sink, filter=chosen_filter, on_note=recording.say_note)
+    return recording.close(totals) if totals.error else ExitCode.DONE
 
 
 def _filter(asked: dict[str, Any]) -> Filter | None:
     """Return the filter that Wireshark's box, the dialog's and its direction make together."""
-    from qmon.export.vm_record import Directed
+    from qmon.export.direction import Directed
     from qmon.packets.batch import Direction
 
-    words = [f"({one})" for one in (asked["capture_filter"], asked["words"]) if one and one.strip()]
-    inner: Filter | None = None
-    if words:
-        from qmon.packets.capture_filter import compile_filter
-
-        inner = compile_filter(" and ".join(words))
-    if asked["direction"] == "both":
-        return inner
-    return Directed(Direction[asked["direction"].upper()], inner)
+    given = [one for one in (asked["capture_filter"], asked["words"]) if one and one.strip()]
+    inner = recording.filter_of([" and ".join(f"({one})" for one in given)])
+    return inner if asked["direction"] == "both" else Directed(Direction[asked["direction"].upper()], inner)

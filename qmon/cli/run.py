@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qmon.cli import output
+from qmon.cli import output, recording
 from qmon.cli.context import Context
 from qmon.errors import ExitCode, UsageError
 from qmon.launch.command_line import Plan, configuration, plan
@@ -97,42 +97,30 @@ async def _told_of_the_end(owned: OwnedQemu, watch: Watch) -> AsyncIterator[None
 
 async def _recording(owned: OwnedQemu, planned: Plan, netdevs: tuple[str, ...], file: str) -> bool:
     """Record until QEMU ends or we are told to; return whether the recording failed."""
-    from qmon.export.capture_file import CaptureFileOutput, FileOptions, open_file
-    from qmon.export.vm_record import Wanted, record_vm
+    from qmon.export.capture_file import FileOptions, open_file
+    from qmon.export.live import Wanted, open_live
+    from qmon.export.record import record
     from qmon.launch.ready import EndedEarly, attach_when_ready
-    from qmon.monitor.discovery import read_vm
+    from qmon.monitor.address import UnixAddress
 
     stdout = output.binary_stdout().fileno() if file == "-" else None
-
-    async def open_output(options: FileOptions) -> CaptureFileOutput:
-        return await open_file(file, stdout=stdout, options=options)
-
-    async def let_go() -> None:
-        if not planned.starts_paused:
-            await session.execute("cont")
-
     # With the capture on our standard output, what QEMU prints goes to the standard error.
     owned.start(planned.words, quiet=False, stdout=None if stdout is None else sys.stderr.fileno())
     try:
-        session = await attach_when_ready(owned)
+        await (await attach_when_ready(owned)).close()
     except EndedEarly:
         return False  # QEMU has said why, on our own standard error.
-    async with session:
-        totals = await record_vm(
-            session,
-            read_vm(owned.pid),
-            Wanted(netdevs),
-            open_output,
-            let_go=let_go,
-            say=output.talk,
-        )
-    output.talk(totals.line())
-    if totals.error is None:
-        return False
-    ended = owned.status is not None
-    output.error(totals.error.message, None if ended else "The VM goes on; Ctrl-C ends it.")
-    await owned.wait()
-    return True
+    wanted = Wanted([UnixAddress(str(owned.monitor))], netdevs, all=not netdevs)
+    async with open_live(wanted, output.talk) as live:
+        sink = await open_file(file, stdout=stdout, options=FileOptions(live.comment, live.names))
+        if not planned.starts_paused:
+            await live.sources[0].capture.session.execute("cont")
+        totals = await record(live.sources, sink, on_note=recording.say_note)
+    failed = recording.close(totals) != ExitCode.DONE
+    if failed and owned.status is None:
+        output.talk("The VM goes on; Ctrl-C ends it.")
+        await owned.wait()
+    return failed
 
 
 @contextmanager

@@ -1,0 +1,43 @@
+"""What the commands that record have in common: the filter's words, what is said meanwhile, and the last line.
+
+Owns nothing of the recording itself. Must never attach or tap: that is `export.live`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from qmon.cli import output
+from qmon.errors import ExitCode
+
+if TYPE_CHECKING:
+    from qmon.export.record import Filter, Totals
+    from qmon.packets.batch import Note
+
+_TOLD = frozenset({"gap", "change", "monitor"})
+
+
+def filter_of(words: Sequence[str]) -> Filter | None:
+    """Return the filter that a command's trailing words make; None without words, UsageError for a wrong one."""
+    expression = " ".join(words).strip()
+    if not expression:
+        return None
+    from qmon.packets.capture_filter import compile_filter
+
+    return compile_filter(expression)
+
+
+def say_note(note: Note) -> None:
+    """Say aloud what concerns how complete the recording is; the rest is for the file only."""
+    if note.kind in _TOLD:
+        output.talk(f"qmon: {note.text}")
+
+
+def close(totals: Totals) -> ExitCode:
+    """Print the closing line, and why the recording failed if it did; return the exit code it deserves."""
+    output.talk(totals.line())
+    if totals.error is None:
+        return ExitCode.DONE
+    output.error(totals.error.message, totals.error.hint)
+    return ExitCode.FAILED

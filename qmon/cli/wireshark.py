@@ -1,0 +1,69 @@
+"""`qmon wireshark`: a netdev live in Wireshark."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from qmon.cli import output, recording
+from qmon.cli.context import Context
+from qmon.errors import ExitCode
+
+if TYPE_CHECKING:
+    from qmon.export.live import Wanted
+    from qmon.export.record import Filter, Totals
+    from qmon.export.wireshark import Wireshark
+
+
+@click.command()
+@click.option(
+    "--netdev", "netdevs", multiple=True, metavar="ID", help="Which netdev; repeats. With several VMs: VM/ID."
+)
+@click.option("--all", "every", is_flag=True, help="Every netdev, and those that are plugged in later.")
+@click.option(
+    "-s",
+    "snaplen",
+    type=click.IntRange(1, 262_144),
+    default=262_144,
+    metavar="LEN",
+    help="Keep LEN bytes of each.",
+)
+@click.argument("words", nargs=-1, metavar="[FILTER]")
+@click.pass_obj
+def wireshark(
+    context: Context, netdevs: tuple[str, ...], every: bool, snaplen: int, words: tuple[str, ...]
+) -> int:
+    """Start Wireshark on the live packets of a netdev.
+
+    Trailing words are a filter in the language of tcpdump. The capture ends when Wireshark is closed, the VM ends,
+    or with Ctrl-C, which leaves Wireshark open with what it has.
+    """
+    from qmon.export.live import Wanted
+
+    chosen = recording.filter_of(words)
+    wanted = Wanted(context.targets(), netdevs, all=every, snaplen=snaplen)
+    return output.run(_wireshark(wanted, chosen))
+
+
+async def _wireshark(wanted: Wanted, chosen: Filter | None) -> int:
+    from qmon.export.capture_file import FileOptions, open_file
+    from qmon.export.live import open_live
+    from qmon.export.record import record
+    from qmon.export.wireshark import Wireshark
+
+    program = Wireshark()
+    async with open_live(wanted, output.talk) as live:
+        with program:
+            options = FileOptions(live.comment, live.names, wanted.snaplen)
+            sink = await open_file("-", stdout=program.descriptor, options=options)
+            program.end_of_stream()
+            output.talk(f"{', '.join(live.tapped)} in Wireshark; Ctrl-C ends the capture")
+            totals = await record(live.sources, sink, filter=chosen, on_note=recording.say_note)
+            return _close(program, totals)
+
+
+def _close(program: Wireshark, totals: Totals) -> int:
+    if not totals.written and (failure := program.failure()) is not None:
+        raise failure
+    return recording.close(totals) if totals.error else ExitCode.DONE
