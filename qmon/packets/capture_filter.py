@@ -108,9 +108,7 @@ class _Program:
         import cypcap
 
         try:
-            compiled = cypcap.compile(
-                _DLT.get(link_type, link_type), DEFAULT_SNAPLEN, source, True, cypcap.NETMASK_UNKNOWN
-            )
+            compiled = cypcap.compile(_DLT.get(link_type, link_type), DEFAULT_SNAPLEN, source, True, 0)
         except (cypcap.Error, ValueError) as problem:
             raise _wrong(expression, str(problem.args[-1])) from problem
         self._compiled: Any = compiled

@@ -23,7 +23,8 @@ REVERSED = 0x8000_0000
 _FIRST_CAPACITY = 1024
 # Slots of the table for each conversation at least: with few collisions, most are found at the first look.
 _ROOM = 4
-_SEED = np.frombuffer(os.urandom(32), np.uint64) | np.uint64(1)
+_SEED = np.frombuffer(os.urandom(16), np.uint64) | np.uint64(1)
+_OF_PROTOCOL = np.frombuffer(os.urandom(8 * 256), np.uint64)
 _A, _B = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
@@ -134,22 +135,17 @@ class Conversations:
     def assign(self, headers: Headers) -> U32:
         """Return each frame's flow id, with `REVERSED` set where it goes from B to A; `NO_FLOW` for what is not IP."""
         key, swapped = _keys(headers)
-        rows = None
-        if not headers.version.all():
-            rows = np.flatnonzero(headers.version)
-            key, swapped = key[rows], swapped[rows]
-        flow = self._find(key)
-        missing = np.flatnonzero(flow < 0)
-        if len(missing):
-            self._add(headers, key, swapped, missing, rows)
-            flow[missing] = self._find(key[missing])
-        result = flow.astype(np.uint32)
-        result |= (swapped ^ self._columns.swapped[flow]) * np.uint32(REVERSED)
-        if rows is None:
-            return result
-        everything = np.full(len(headers.version), NO_FLOW, np.uint32)
-        everything[rows] = result
-        return everything
+        none = headers.version == 0
+        # An empty slot is 0: for what is not IP the search ends at the first look.
+        key *= ~none
+        flow, found = self._find(key)
+        if not found.all():
+            missing = np.flatnonzero(~found)
+            self._add(headers, key, swapped, missing)
+            flow[missing], _ = self._find(key[missing])
+        flow ^= swapped * np.uint32(REVERSED)
+        flow[none] = NO_FLOW
+        return flow
 
     def count(self, flow: U32, length: U32, time_ns: I64) -> None:
         """Add packets to their conversations; `flow` as `assign` gave it."""
@@ -180,44 +176,45 @@ class Conversations:
             *(getattr(columns, name)[which].copy() for name in ConversationTable.__dataclass_fields__)
         )
 
-    def _find(self, key: U64) -> I64:
-        """Return the flow ids of keys, -1 for those not there."""
+    def _find(self, key: U64) -> tuple[U32, Mask]:
+        """Return what the table has for keys, and which of them are there."""
         slots, mask = self._slots, len(self._slots) - 1
         slot = (key & np.uint64(mask)).astype(np.int64)
-        found = slots[slot]
-        flow = self._flow_at[slot].astype(np.int64)
-        wrong = np.flatnonzero(found != key)
+        there = slots.take(slot)
+        flow = self._flow_at.take(slot)
+        found = there == key
+        wrong = np.flatnonzero(~found)
         while len(wrong):
             # An empty slot ends the search; another's slot means that the next one is to be looked at.
-            empty = found[wrong] == 0
-            flow[wrong[empty]] = -1
-            wrong = wrong[~empty]
+            wrong = wrong[there[wrong] != 0]
             slot[wrong] = slot[wrong] + 1 & mask
-            found[wrong] = slots[slot[wrong]]
+            there[wrong] = slots[slot[wrong]]
             flow[wrong] = self._flow_at[slot[wrong]]
-            wrong = wrong[found[wrong] != key[wrong]]
-        return flow
+            found[wrong] = there[wrong] == key[wrong]
+            wrong = wrong[~found[wrong]]
+        return flow, found
 
-    def _add(self, headers: Headers, key: U64, swapped: Mask, missing: I64, rows: I64 | None) -> None:
+    def _add(self, headers: Headers, key: U64, swapped: Mask, missing: I64) -> None:
         """Make new conversations, in the order in which their first packets came."""
         _, first = np.unique(key[missing], return_index=True)
-        first = missing[np.sort(first)]
-        count = self._count + len(first)
+        rows = missing[np.sort(first)]
+        count = self._count + len(rows)
         if count > len(self._columns.version):
             self._grow(count)
-        frames = first if rows is None else rows[first]
         fresh = slice(self._count, count)
         columns = self._columns
-        source, destination = headers.addresses(frames)
-        columns.key[fresh] = key[first]
-        columns.swapped[fresh] = swapped[first]
-        columns.version[fresh] = headers.version[frames]
-        columns.protocol[fresh] = headers.protocol[frames]
+        source, destination = headers.addresses(rows)
+        columns.key[fresh] = key[rows]
+        columns.version[fresh] = headers.version[rows]
+        columns.protocol[fresh] = headers.protocol[rows]
         columns.endpoints[fresh, :16] = source
         columns.endpoints[fresh, 16:] = destination
-        columns.ports[fresh, 0] = headers.source_port[frames]
-        columns.ports[fresh, 1] = headers.destination_port[frames]
-        self._insert(key[first], np.arange(self._count, count, dtype=np.uint32))
+        columns.ports[fresh, 0] = headers.source_port[rows].byteswap()
+        columns.ports[fresh, 1] = headers.destination_port[rows].byteswap()
+        columns.entry[fresh] = np.arange(self._count, count, dtype=np.uint32) | swapped[rows] * np.uint32(
+            REVERSED
+        )
+        self._insert(columns.key[fresh], columns.entry[fresh])
         self._count = count
 
     def _grow(self, count: int) -> None:
@@ -230,9 +227,9 @@ class Conversations:
         self._columns = grown
         self._slots = np.zeros(capacity * _ROOM, np.uint64)
         self._flow_at = np.zeros(capacity * _ROOM, np.uint32)
-        self._insert(grown.key[: self._count], np.arange(self._count, dtype=np.uint32))
+        self._insert(grown.key[: self._count], grown.entry[: self._count])
 
-    def _insert(self, key: U64, flow: U32) -> None:
+    def _insert(self, key: U64, entry: U32) -> None:
         """Put different new keys into the table: all at once, and those that found their slot taken again."""
         slots, mask = self._slots, len(self._slots) - 1
         slot = (key & np.uint64(mask)).astype(np.int64)
@@ -243,17 +240,21 @@ class Conversations:
             # Where several wanted the same slot, the last one has it.
             placed = slots[slot[waiting]] == key[waiting]
             done = waiting[placed]
-            self._flow_at[slot[done]] = flow[done]
+            self._flow_at[slot[done]] = entry[done]
             waiting = waiting[~placed]
             slot[waiting] = slot[waiting] + 1 & mask
 
 
 @dataclass(slots=True)
 class _Columns:
-    """What is kept of each conversation, with room for more; `swapped` says that A's number is the larger one."""
+    """What is kept of each conversation, with room for more.
+
+    `entry` is the flow id, with `REVERSED` set where A's number is the larger one: exclusive-or with the same of a
+    packet tells whether it is reversed.
+    """
 
     key: U64
-    swapped: Mask
+    entry: U32
     version: U8
     protocol: U8
     endpoints: U8
@@ -267,7 +268,7 @@ class _Columns:
     def empty(cls, capacity: int) -> _Columns:
         return cls(
             key=np.zeros(capacity, np.uint64),
-            swapped=np.zeros(capacity, np.bool_),
+            entry=np.zeros(capacity, np.uint32),
             version=np.zeros(capacity, np.uint8),
             protocol=np.zeros(capacity, np.uint8),
             endpoints=np.zeros((capacity, 32), np.uint8),
@@ -286,12 +287,8 @@ def _keys(headers: Headers) -> tuple[U64, Mask]:
     swapped: Mask = source > destination
     key = source
     key += destination
-    # The protocol, and 4 or 6 in front of it, moves both kinds of numbers apart.
-    kind = headers.protocol.astype(np.uint64)
-    kind += headers.version.astype(np.uint64) << np.uint64(8)
-    kind *= _SEED[2]
-    key ^= kind
-    key *= _A
+    # The protocol moves equal pairs of endpoints apart; so does IPv6, whose digest may equal an IPv4 address.
+    key += _OF_PROTOCOL.take(headers.protocol)
     key ^= key >> np.uint64(32)
     key |= key == 0
     return key, swapped
@@ -300,7 +297,7 @@ def _keys(headers: Headers) -> tuple[U64, Mask]:
 def _mixed(address: U64, port: U16) -> U64:
     """Mix an endpoint into 64 bits, in the manner of splitmix64."""
     number: U64 = address * _SEED[0]
-    number += port * _SEED[1]
+    number += port.astype(np.uint64) * _SEED[1]
     number ^= number >> np.uint64(30)
     number *= _A
     number ^= number >> np.uint64(27)

@@ -22,12 +22,12 @@ from qmon.packets.batch import ETHERNET, FrameBatch
 from qmon.packets.copying import I64, U8, U16, U32, U64, Mask, clipped_items_at
 from qmon.packets.link import IPV4, IPV6, locate_network
 
-# In a window: the EtherType's place in an Ethernet frame, the network header, and what IPv4 has where.
+# In a window: where the network header begins, and the EtherType before it.
 WINDOW = 48
 NETWORK_AT = 12
-_SOURCE, _DESTINATION = NETWORK_AT + 12, NETWORK_AT + 16
-_PORTS = NETWORK_AT + 20
-_TCP_FLAGS = _PORTS + 13
+_ETHERTYPE = NETWORK_AT - 2
+# The second eight bytes of a window as a little-endian number: EtherType 0800 and 45, what else there is aside.
+_PLAIN_BITS, _PLAIN = np.uint64(0xFF_FFFF_0000), np.uint64(0x45_0008_0000)
 
 ARP = 0x0806
 _ICMP, _IGMP, _TCP, _UDP, _ICMPV6, _SCTP, _FRAGMENT = 1, 2, 6, 17, 58, 132, 44
@@ -36,9 +36,8 @@ _ICMP, _IGMP, _TCP, _UDP, _ICMPV6, _SCTP, _FRAGMENT = 1, 2, 6, 17, 58, 132, 44
 _EXTENSIONS = (0, 43, 60, 135, 139, 140)
 _AUTHENTICATION = 51
 MAX_EXTENSIONS = 8
-_TAGS = (0x8100, 0x88A8, 0x9100, 0x9200)
+_VLAN, _SERVICE_VLAN, _OLD_VLAN, _PPPOE_SESSION = 0x8100, 0x88A8, 0x9100, 0x8864
 MAX_TAGS = 4
-_PPPOE_SESSION = 0x8864
 # Smaller numbers in an Ethernet header are lengths.
 _LEAST_ETHERTYPE = 0x0600
 # Different in every process, so that nobody can prepare packets whose digests meet.
@@ -81,7 +80,8 @@ class Headers:
 
     `network` is where in `data` the network header begins. `protocol` is IP's number for what it carries. Addresses
     are read on demand (`addresses`), for they are needed once per conversation only; `source` and `destination` stand
-    for them: IPv4's four bytes read as a little-endian number, a 64-bit digest of IPv6's sixteen.
+    for them: IPv4's four bytes read as a little-endian number, a 64-bit digest of IPv6's sixteen. Ports are as in the
+    packet, that is, little-endian readings of big-endian numbers.
     """
 
     data: U8
@@ -110,104 +110,130 @@ class Headers:
 def decode(batch: FrameBatch, link_types: U16) -> Headers:
     """Decode a batch; `link_types` holds the link type of each of the source's interfaces."""
     located = _locate(batch, link_types)
-    windows, room = located.windows, located.room
-    n = len(room)
-    first = windows[:, NETWORK_AT]
-    ipv4 = located.ethertype == IPV4
-    plain = ipv4 & (first == 0x45) & (room >= 20)
-    words = windows.view("<u4")
-    result = Headers(
-        data=located.data,
-        network=located.network,
-        version=plain * np.uint8(4),
-        protocol=windows[:, NETWORK_AT + 9] * plain,
-        kind=np.zeros(n, np.uint8),
-        source=np.multiply(words[:, _SOURCE // 4], plain, dtype=np.uint64),
-        destination=np.multiply(words[:, _DESTINATION // 4], plain, dtype=np.uint64),
-        source_port=np.zeros(n, np.uint16),
-        destination_port=np.zeros(n, np.uint16),
-        tcp_flags=np.zeros(n, np.uint8),
-    )
-    whole = plain & ((windows.view("<u2")[:, (NETWORK_AT + 6) // 2] & 0xFF1F) == 0)
-    ports = whole & _HAS_PORTS[result.protocol] & (room >= 24)
-    big_endian = windows.view(">u2")
-    np.multiply(big_endian[:, _PORTS // 2], ports, out=result.source_port, casting="unsafe")
-    np.multiply(big_endian[:, _PORTS // 2 + 1], ports, out=result.destination_port, casting="unsafe")
-    np.multiply(
-        windows[:, _TCP_FLAGS], ports & (result.protocol == _TCP) & (room >= 34), out=result.tcp_flags
-    )
+    plain = _is_plain(located.windows, located.room)
     rest = np.flatnonzero(~plain)
     if len(rest):
-        ethertype, start = located.ethertype[rest], first[rest]
-        _ipv4_with_options(result, room, rest[(ethertype == IPV4) & (start > 0x45) & (start <= 0x4F)])
-        _ipv6(result, room, rest[(ethertype == IPV6) & (start >> 4 == 6)])
-    _name_kinds(result, located.ethertype, rest)
-    return result
+        moved = _skip_tags(located, rest)
+        if len(moved):
+            plain[moved] = _is_plain(located.windows[moved], located.room[moved])
+            rest = np.flatnonzero(~plain)
+    headers = _read_plain(located, plain)
+    if len(rest):
+        _read_rest(headers, located, rest)
+    return headers
 
 
 @dataclass(slots=True)
 class _Located:
-    """Where the network headers are: their offset in `data`, what they are, the bytes captured from there on."""
+    """Where the network headers are: their offset in `data`, the bytes captured from there on, and the windows.
+
+    A window has the EtherType of the network header in the two bytes before it, whatever the link type.
+    """
 
     data: U8
     network: I64
-    ethertype: U16
     room: I64
     windows: U8
 
 
 def _locate(batch: FrameBatch, link_types: U16) -> _Located:
-    if len(link_types) and (link_types == ETHERNET).all():
+    if (link_types == ETHERNET).all():
         return _locate_ethernet(batch.data, batch.offset, batch.captured)
     # Before the first frame there must be room for a window to begin.
     data = np.concatenate((np.zeros(NETWORK_AT, np.uint8), batch.data))
     offset = batch.offset + NETWORK_AT
     mine = link_types[batch.interface]
-    network, ethertype = offset.copy(), np.zeros(len(offset), np.uint16)
-    for link_type in np.unique(mine).tolist():
+    network = offset + 14
+    ethertype = np.zeros(len(offset), ">u2")
+    for link_type in np.unique(mine[mine != ETHERNET]).tolist():
         rows = np.flatnonzero(mine == link_type)
-        if link_type == ETHERNET:
-            part = _locate_ethernet(data, offset[rows], batch.captured[rows])
-            network[rows], ethertype[rows] = part.network, part.ethertype
-        else:
-            before, ethertype[rows] = locate_network(data, offset[rows], link_type)
-            network[rows] += before
-    room = batch.captured - (network - offset)
+        before, ethertype[rows] = locate_network(data, offset[rows], link_type)
+        network[rows] = offset[rows] + before
     windows = clipped_items_at(data, WINDOW, network - NETWORK_AT).reshape(-1, WINDOW)
-    return _Located(data, network, ethertype, room, windows)
+    other = mine != ETHERNET
+    windows.view(">u2")[other, _ETHERTYPE // 2] = ethertype[other]
+    return _Located(data, network, batch.captured - (network - offset), windows)
 
 
 def _locate_ethernet(data: U8, offset: I64, captured: U32) -> _Located:
-    network = offset + 14
     room = captured.astype(np.int64)
     room -= 14
     windows = clipped_items_at(data, WINDOW, offset + (14 - NETWORK_AT)).reshape(-1, WINDOW)
-    ethertype = windows.view(">u2")[:, (NETWORK_AT - 2) // 2].astype(np.uint16)
-    located = _Located(data, network, ethertype, room, windows)
-    _skip_tags(located, np.flatnonzero(ethertype != IPV4))
-    return located
+    return _Located(data, offset + 14, room, windows)
 
 
-def _skip_tags(located: _Located, rows: I64) -> None:
-    """Go behind VLAN tags and PPPoE, for those of `rows` that have them."""
+def _is_plain(windows: U8, room: I64) -> Mask:
+    """Say which frames hold IPv4 without options, and enough of it for TCP's flags to be there."""
+    mask: Mask = (windows.view("<u8")[:, 1] & _PLAIN_BITS) == _PLAIN
+    mask &= room >= 34
+    return mask
+
+
+def _skip_tags(located: _Located, rows: I64) -> I64:
+    """Go behind VLAN tags and PPPoE, for those of `rows` that have them; return which these are."""
+    moved = []
     for _ in range(MAX_TAGS):
-        rows = rows[np.isin(located.ethertype[rows], _TAGS) & (located.room[rows] >= 4)]
+        kind = _ethertype(located, rows)
+        rows = rows[
+            (kind == _VLAN) | (kind == _SERVICE_VLAN) | (kind == _OLD_VLAN) | (kind == _PPPOE_SESSION)
+        ]
+        rows = rows[located.room[rows] >= 8]
         if not len(rows):
             break
-        _go_on(located, rows, 4)
-        located.ethertype[rows] = located.windows[rows].view(">u2")[:, (NETWORK_AT - 2) // 2]
-    rows = np.flatnonzero((located.ethertype == _PPPOE_SESSION) & (located.room >= 8))
-    if len(rows):
-        _go_on(located, rows, 8)
-        protocol = located.windows[rows].view(">u2")[:, (NETWORK_AT - 2) // 2]
-        located.ethertype[rows] = np.where(protocol == 0x21, IPV4, np.where(protocol == 0x57, IPV6, 0))
+        session = _ethertype(located, rows) == _PPPOE_SESSION
+        by = np.where(session, 8, 4)
+        located.network[rows] += by
+        located.room[rows] -= by
+        start = located.network[rows] - NETWORK_AT
+        windows = clipped_items_at(located.data, WINDOW, start).reshape(-1, WINDOW)
+        protocol = windows.view(">u2")[:, _ETHERTYPE // 2]
+        inner = np.where(protocol == 0x21, IPV4, np.where(protocol == 0x57, IPV6, 0))
+        protocol[session] = inner[session]
+        located.windows[rows] = windows
+        moved.append(rows)
+    return moved[0] if moved else np.zeros(0, np.int64)
 
 
-def _go_on(located: _Located, rows: I64, by: int) -> None:
-    located.network[rows] += by
-    located.room[rows] -= by
-    start = located.network[rows] - NETWORK_AT
-    located.windows[rows] = clipped_items_at(located.data, WINDOW, start).reshape(-1, WINDOW)
+def _ethertype(located: _Located, rows: I64) -> U16:
+    """Return the EtherTypes of some rows, 0 where the frame ends before its own."""
+    kind = located.windows.view(">u2")[rows, _ETHERTYPE // 2].astype(np.uint16)
+    return np.where(located.room[rows] >= 0, kind, 0).astype(np.uint16)
+
+
+def _read_plain(located: _Located, plain: Mask) -> Headers:
+    """Read the frames for which `plain` is true; the others' rows are left at 0."""
+    words = located.windows.view("<u8")
+    middle, addresses, behind = words[:, 2].copy(), words[:, 3] * plain, words[:, 4].copy()
+    protocol = (middle >> np.uint64(40)).astype(np.uint8)
+    protocol *= plain
+    # The fragment's offset must be 0: 5 bits of one byte, and the next.
+    ports = _HAS_PORTS.take(protocol)
+    ports &= (middle & np.uint64(0xFF1F_0000)) == 0
+    behind *= ports
+    source_port = behind.astype(np.uint16)
+    behind >>= np.uint64(16)
+    flags = (words[:, 5] >> np.uint64(40)).astype(np.uint8)
+    flags *= ports
+    flags *= protocol == _TCP
+    return Headers(
+        data=located.data,
+        network=located.network,
+        version=plain * np.uint8(4),
+        protocol=protocol,
+        kind=_KIND_OF_PROTOCOL.take(protocol),
+        source=addresses & np.uint64(0xFFFF_FFFF),
+        destination=addresses >> np.uint64(32),
+        source_port=source_port,
+        destination_port=behind.astype(np.uint16),
+        tcp_flags=flags,
+    )
+
+
+def _read_rest(headers: Headers, located: _Located, rest: I64) -> None:
+    kind, first = _ethertype(located, rest), located.windows[rest, NETWORK_AT]
+    _ipv4_with_options(headers, located.room, rest[(kind == IPV4) & (first >= 0x45) & (first <= 0x4F)])
+    _ipv6(headers, located.room, rest[(kind == IPV6) & (first >> 4 == 6)])
+    _name_kinds(headers, kind, rest)
 
 
 def _ipv4_with_options(headers: Headers, room: I64, rows: I64) -> None:
@@ -268,28 +294,22 @@ def _transport(headers: Headers, room: I64, rows: I64, size: I64) -> None:
     if not len(rows):
         return
     head = _bytes_at(headers, rows, size, 14)
-    ports = np.ascontiguousarray(head[:, :4]).view(">u2")
+    ports = np.ascontiguousarray(head[:, :4]).view("<u2")
     headers.source_port[rows] = ports[:, 0]
     headers.destination_port[rows] = ports[:, 1]
     flags = (headers.protocol[rows] == _TCP) & (room[rows] >= size + 14)
     headers.tcp_flags[rows] = np.where(flags, head[:, 13], 0)
 
 
-def _name_kinds(headers: Headers, ethertype: U16, rest: I64) -> None:
-    """Set `kind`; `rest` are the rows that are not plain IPv4."""
-    kind = _KIND_OF_PROTOCOL[headers.protocol]
-    ip = headers.version != 0
-    unnamed = ip & (kind == Kind.OTHER)
-    if unnamed.any():
-        kind[unnamed] = np.where(headers.version[unnamed] == 4, Kind.IPV4, Kind.IPV6)
-    other = rest[headers.version[rest] == 0]
-    number = ethertype[other]
-    kind[other] = np.select(
-        [number == ARP, number == IPV4, number == IPV6, (number > 0) & (number < _LEAST_ETHERTYPE)],
-        [Kind.ARP, Kind.IPV4, Kind.IPV6, Kind.LLC],
-        Kind.OTHER,
-    )
-    headers.kind = kind
+def _name_kinds(headers: Headers, ethertype: U16, rows: I64) -> None:
+    """Set `kind` for rows that are not plain IPv4."""
+    kind = np.zeros(len(rows), np.uint8)
+    for number, name in ((ARP, Kind.ARP), (IPV4, Kind.IPV4), (IPV6, Kind.IPV6)):
+        kind[ethertype == number] = name
+    kind[(ethertype > 0) & (ethertype < _LEAST_ETHERTYPE)] = Kind.LLC
+    carried = _KIND_OF_PROTOCOL.take(headers.protocol[rows])
+    ip = headers.version[rows] != 0
+    headers.kind[rows] = np.where(ip & (carried != Kind.OTHER), carried, kind)
 
 
 def _bytes_at(headers: Headers, rows: I64, before: I64 | int, size: int) -> U8:

@@ -37,8 +37,7 @@ _KEYWORDS = frozenset(
     "pppoes geneve vxlan link ether ppp slip fddi tr wlan arp rarp ip sctp tcp udp icmp igmp igrp pim vrrp carp radio "
     "ip6 icmp6 ah esp atalk aarp decnet lat sca moprc mopdl iso esis es-is isis is-is l1 l2 iih lsp snp csnp psnp "
     "clnp stp ipx netbeui lane metac bcc oam oamf4 oamf4ec oamf4sc sc ilmic vpi vci connectmsg metaconnect fisu lssu "
-    "lsu msu hfisu hlssu hmsu sio opc dpc sls hsio hopc hdpc hsls icmptype icmpcode icmp6type icmp6code tcpflags"
-    .split()
+    "lsu msu hfisu hlssu hmsu sio opc dpc sls hsio hopc hdpc hsls icmptype icmpcode icmp6type icmp6code tcpflags".split()
 )
 _KEYWORD_FAMILIES = ("icmp-", "icmp6-", "tcp-")
 

@@ -1,0 +1,178 @@
+"""ARP, IPv4 and IPv6 (RFC 826, 791, 8200), and what they carry without ports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qmon.packets.summary import control, tables, transport
+from qmon.packets.summary.line import Line, ipv4, ipv6, mac
+
+Worded = Callable[[Line, int], None]
+
+_EXTENSIONS = frozenset({0, 43, 60, 135, 139, 140})
+
+
+def any_version(line: Line, at: int) -> None:
+    """Word an IP packet of the version it says itself."""
+    version = line.data[at] >> 4
+    if version == 4:
+        version4(line, at)
+    elif version == 6:
+        version6(line, at)
+    else:
+        line.set("IP", f"Bogus IP version {version}")
+
+
+def version4(line: Line, at: int) -> None:
+    """Word an IPv4 packet."""
+    line.protocol, line.info = "IPv4", ""
+    first, total = line.data[at], line.u16(at + 2)
+    header = (first & 0xF) * 4
+    line.source, line.destination = ipv4(line.bytes(at + 12, 4)), ipv4(line.bytes(at + 16, 4))
+    if first >> 4 != 4 or header < 20:
+        line.info = f"Bogus IPv4 header: version {first >> 4}, header length {header}"
+        return
+    flags, protocol = line.u16(at + 6), line.data[at + 9]
+    if total >= header:
+        # What follows is padding; a length of 0 is left to hardware by the sender (a super-frame).
+        line.limit(at + total)
+    if flags & 0x3FFF:
+        offset, number = (flags & 0x1FFF) * 8, line.u16(at + 4)
+        name = _protocol_name(protocol)
+        line.info = f"Fragmented IP protocol (proto={name} {protocol}, off={offset}, ID={number:04x})"
+        return
+    carried(line, at + header, protocol)
+
+
+def version6(line: Line, at: int) -> None:
+    """Word an IPv6 packet, looking through its extension headers."""
+    line.protocol, line.info = "IPv6", ""
+    line.source, line.destination = ipv6(line.bytes(at + 8, 16)), ipv6(line.bytes(at + 24, 16))
+    if line.data[at] >> 4 != 6:
+        line.info = f"Bogus IPv6 version {line.data[at] >> 4}"
+        return
+    payload, following, hops = line.u16(at + 4), line.data[at + 6], line.data[at + 7]
+    at += 40
+    if payload:
+        line.limit(at + payload)
+    for _ in range(16):
+        if following == 44:
+            part, number = line.u16(at + 2), line.u32(at + 4)
+            if part & 0xFFF9:
+                more = "y" if part & 1 else "n"
+                line.info = f"IPv6 fragment (off={part & 0xFFF8} more={more} ident=0x{number:08x} nxt={line.data[at]})"
+                return
+            following, at = line.data[at], at + 8
+        elif following == 51:
+            following, at = line.data[at], at + (line.data[at + 1] + 2) * 4
+        elif following in _EXTENSIONS:
+            following, at = line.data[at], at + (line.data[at + 1] + 1) * 8
+        else:
+            break
+    if following == 59:
+        line.info = "IPv6 no next header"
+    elif following == 58:
+        control.icmp6(line, at, hops)
+    else:
+        carried(line, at, following)
+
+
+def carried(line: Line, at: int, protocol: int) -> None:
+    """Word what IP carries."""
+    worded = _CARRIED.get(protocol)
+    if worded is not None:
+        worded(line, at)
+        return
+    name = tables.IP_PROTOCOLS.get(protocol)
+    if name is None:
+        line.info = f"Unknown ({protocol})"
+    else:
+        line.set(name, f"{line.end - at} bytes")
+
+
+def arp(line: Line, at: int) -> None:
+    """Word an ARP (or RARP) packet."""
+    line.set("ARP", "")
+    kind, protocol, sizes, operation = line.u16(at), line.u16(at + 2), line.u16(at + 4), line.u16(at + 6)
+    if protocol != 0x800 or sizes != 0x0604:
+        line.info = f"hardware type {kind}, protocol type 0x{protocol:04x}, opcode {operation}"
+        return
+    sender, asked = line.bytes(at + 14, 4), line.bytes(at + 24, 4)
+    mine, theirs = mac(line.bytes(at + 8, 6)), mac(line.bytes(at + 18, 6))
+    if operation == 1:
+        if sender == asked:
+            line.info = f"ARP Announcement for {ipv4(sender)}"
+        elif sender == bytes(4):
+            line.info = f"Who has {ipv4(asked)}? (ARP Probe)"
+        else:
+            line.info = f"Who has {ipv4(asked)}? Tell {ipv4(sender)}"
+    elif operation == 2:
+        line.info = f"{ipv4(sender)} is at {mine}"
+        if sender == asked:
+            line.info = f"Gratuitous ARP for {ipv4(sender)} (Reply)"
+    elif operation in (3, 4):
+        known = f"Who is {theirs}? Tell {mine}" if operation == 3 else f"{theirs} is at {ipv4(asked)}"
+        line.set("RARP", known)
+    else:
+        line.info = f"opcode {operation}"
+
+
+def _protocol_name(protocol: int) -> str:
+    usual = {1: "ICMP", 2: "IGMP", 4: "IPIP", 6: "TCP", 17: "UDP", 41: "IPv6", 47: "GRE", 58: "IPv6-ICMP"}
+    return usual.get(protocol) or tables.IP_PROTOCOLS.get(protocol, "Unknown")
+
+
+def _nested4(line: Line, at: int) -> None:
+    if line.nest():
+        version4(line, at)
+
+
+def _nested6(line: Line, at: int) -> None:
+    if line.nest():
+        version6(line, at)
+
+
+def _generic_routing(line: Line, at: int) -> None:
+    from qmon.packets.summary import link  # Tunnels are where the levels form a circle.
+
+    flags, kind = line.u16(at), line.u16(at + 2)
+    line.set("GRE", f"Encapsulated type 0x{kind:04x}")
+    at += 4 + 4 * bool(flags & 0xC000) + 4 * bool(flags & 0x2000) + 4 * bool(flags & 0x1000)
+    if flags & 7 == 0 and line.nest():
+        link.ethertype(line, at, kind)
+
+
+def _security(line: Line, at: int) -> None:
+    line.set("ESP", f"ESP (SPI=0x{line.u32(at):08x})")
+
+
+def _authentication(line: Line, at: int) -> None:
+    line.set("AH", f"AH (SPI=0x{line.u32(at + 4):08x})")
+    if line.nest():
+        carried(line, at + (line.data[at + 1] + 2) * 4, line.data[at])
+
+
+def _shortest_path(line: Line, at: int) -> None:
+    kinds = ("", "Hello Packet", "DB Description", "LS Request", "LS Update", "LS Acknowledge")
+    line.set("OSPF", tables.named(kinds, line.data[at + 1], "Unknown ({})"))
+
+
+def _router_redundancy(line: Line, at: int) -> None:
+    line.set("VRRP", f"Announcement (v{line.data[at] >> 4})")
+
+
+_CARRIED: dict[int, Worded] = {
+    1: control.icmp,
+    2: control.igmp,
+    4: _nested4,
+    6: transport.tcp,
+    17: transport.udp,
+    41: _nested6,
+    47: _generic_routing,
+    50: _security,
+    51: _authentication,
+    58: control.icmp6,
+    89: _shortest_path,
+    112: _router_redundancy,
+    132: transport.sctp,
+}

@@ -1,0 +1,117 @@
+"""TCP, UDP and SCTP (RFC 9293, 768, 9260), and which protocol their payload is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qmon.packets.summary import dhcp, naming, services, streams, tables
+from qmon.packets.summary.line import Line
+
+Worded = Callable[[Line, int], None]
+
+_FLAGS = ((1, "FIN"), (2, "SYN"), (4, "RST"), (8, "PSH"), (16, "ACK"), (32, "URG"), (64, "ECE"), (128, "CWR"))
+_WORDS = tuple(", ".join(name for bit, name in _FLAGS if flags & bit) for flags in range(256))
+
+
+def tcp(line: Line, at: int) -> None:
+    """Word a TCP segment, and what it carries where that can be told from this segment alone."""
+    line.protocol = "TCP"
+    source, destination = line.u16(at), line.u16(at + 2)
+    line.info = f"{source} → {destination}"
+    sequence, acknowledged = line.u32(at + 4), line.u32(at + 8)
+    header, flags, window = (line.data[at + 12] >> 4) * 4, line.data[at + 13], line.u16(at + 14)
+    if header < 20:
+        line.info += f" Bogus TCP header length ({header}, must be at least 20)"
+        return
+    carried = max(0, line.end - at - header)
+    line.info += f" [{_WORDS[flags]}] Seq={sequence}"
+    if flags & 0x10:
+        line.info += f" Ack={acknowledged}"
+    line.info += f" Win={window} Len={carried}"
+    if flags & 2:
+        line.info += _options(line, at + 20, at + header)
+    elif carried and not flags & 4:
+        streams.payload(line, at + header, source, destination)
+
+
+def _options(line: Line, at: int, end: int) -> str:
+    words = []
+    while at < end and line.data[at]:
+        kind = line.data[at]
+        if kind == 1:
+            at += 1
+            continue
+        size = line.data[at + 1]
+        if size < 2:
+            break
+        if kind == 2:
+            words.append(f"MSS={line.u16(at + 2)}")
+        elif kind == 3:
+            words.append(f"WS={1 << min(line.data[at + 2], 14)}")
+        elif kind == 4:
+            words.append("SACK_PERM")
+        elif kind == 8:
+            words.append(f"TSval={line.u32(at + 2)} TSecr={line.u32(at + 6)}")
+        at += size
+    return "".join(" " + word for word in words)
+
+
+def udp(line: Line, at: int) -> None:
+    """Word a UDP datagram and what its ports say it carries."""
+    line.protocol = "UDP"
+    source, destination, length = line.u16(at), line.u16(at + 2), line.u16(at + 4)
+    line.info = f"{source} → {destination} Len={max(0, length - 8)}"
+    if 0 < length < 8:
+        line.info += f" Bogus length {length}, must be at least 8"
+        return
+    if length:
+        line.limit(at + length)
+    payload = at + 8
+    if payload >= len(line.data):
+        return
+    low, high = min(source, destination), max(source, destination)
+    worded = _PORTS.get(low) or _PORTS.get(high)
+    if worded is None:
+        services.by_content(line, payload, source, destination)
+        return
+    generic = line.protocol, line.info
+    worded(line, payload)
+    if not line.protocol:
+        line.protocol, line.info = generic
+
+
+def sctp(line: Line, at: int) -> None:
+    """Word an SCTP packet by its chunks."""
+    line.set("SCTP", "")
+    names = {
+        0: "DATA", 1: "INIT", 2: "INIT_ACK", 3: "SACK", 4: "HEARTBEAT", 5: "HEARTBEAT_ACK", 6: "ABORT", 7: "SHUTDOWN",
+        8: "SHUTDOWN_ACK", 9: "ERROR", 10: "COOKIE_ECHO", 11: "COOKIE_ACK", 14: "SHUTDOWN_COMPLETE", 192: "FORWARD_TSN",
+    }  # fmt: skip
+    words = []
+    at += 12
+    while at + 4 <= len(line.data) and len(words) < 6:
+        words.append(tables.named(names, line.data[at], "chunk {}"))
+        at += (max(line.u16(at + 2), 4) + 3) & ~3
+    line.info = " ".join(words)
+
+
+_PORTS: dict[int, Worded] = {
+    53: naming.dns,
+    67: dhcp.version4,
+    68: dhcp.version4,
+    69: services.tftp,
+    123: services.ntp,
+    137: naming.netbios,
+    138: services.netbios_datagram,
+    161: services.snmp,
+    162: services.snmp,
+    500: services.key_exchange,
+    514: services.syslog,
+    546: dhcp.version6,
+    547: dhcp.version6,
+    1900: services.ssdp,
+    4789: services.vxlan,
+    5353: naming.mdns,
+    5355: naming.llmnr,
+    6081: services.geneve,
+}
