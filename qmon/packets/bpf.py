@@ -142,6 +142,7 @@ class _Block:
         return replace(group, x=value) if to_x else replace(group, a=value)
 
     def _gather(self, group: _Group, k: int, size: int, *, indirect: bool) -> tuple[_Group, U32]:
+        place: I64
         if indirect:
             place = group.x.astype(np.int64) + k
             inside = place + size <= self._captured[group.index]
@@ -151,7 +152,7 @@ class _Block:
             if k + size > self._shortest:
                 inside = self._captured[group.index] >= k + size
                 group = group if inside.all() else group.part(inside)
-            place = np.full(1, k)
+            place = np.full(1, k, np.int64)
         if not len(group.index):
             return group, group.a
         start = self._offset[group.index] + place

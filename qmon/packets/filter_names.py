@@ -25,19 +25,25 @@ _NUMBER = re.compile(
     r"|[0-9a-fA-F]{12}|\d+-\d+)\Z"
 )
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # The words of the language: man pcap-filter, "Primitives". After some of them a name is a host's or a network's,
 # after others it is something else.
-_ASKS_FOR_HOST = frozenset("host src dst net gateway ra ta addr1 addr2 addr3 addr4 address1 address2".split())
-_ASKS_FOR_OTHER = frozenset(
+_ASKS_FOR_HOST = _words("host src dst net gateway ra ta addr1 addr2 addr3 addr4 address1 address2")
+_ASKS_FOR_OTHER = _words(
     "port portrange proto protochain type subtype dir direction llc ifname on ruleset rset rulenum rnr srnr "
-    "subrulenum reason action".split()
+    "subrulenum reason action"
 )
-_KEYWORDS = frozenset(
+_KEYWORDS = _words(
     "and or not mask less greater byte broadcast multicast inbound outbound ifindex len length vlan mpls pppoed "
     "pppoes geneve vxlan link ether ppp slip fddi tr wlan arp rarp ip sctp tcp udp icmp igmp igrp pim vrrp carp radio "
     "ip6 icmp6 ah esp atalk aarp decnet lat sca moprc mopdl iso esis es-is isis is-is l1 l2 iih lsp snp csnp psnp "
     "clnp stp ipx netbeui lane metac bcc oam oamf4 oamf4ec oamf4sc sc ilmic vpi vci connectmsg metaconnect fisu lssu "
-    "lsu msu hfisu hlssu hmsu sio opc dpc sls hsio hopc hdpc hsls icmptype icmpcode icmp6type icmp6code tcpflags".split()
+    "lsu msu hfisu hlssu hmsu sio opc dpc sls hsio hopc hdpc hsls icmptype icmpcode icmp6type "
+    "icmp6code tcpflags"
 )
 _KEYWORD_FAMILIES = ("icmp-", "icmp6-", "tcp-")
 

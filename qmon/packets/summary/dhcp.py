@@ -12,13 +12,13 @@ _SERVER, _ASKED, _HOST, _MESSAGE, _KIND, _FILE = 54, 50, 12, 56, 53, 67
 
 def version4(line: Line, at: int) -> None:
     """Word a DHCP message, or one of BOOTP."""
-    line.set("DHCP", "")
+    line.set("BOOTP", "")
     operation, number = line.data[at], line.u32(at + 4)
     client = mac(line.bytes(at + 28, 6))
-    if line.bytes(at + 236, 4) != _COOKIE:
+    if line.data[at + 236 : at + 240] != _COOKIE:
         line.set("BOOTP", f"Boot {'Request' if operation == 1 else 'Reply'} from {client}")
         return
-    line.info = f"DHCP - Transaction ID 0x{number:x}"
+    line.set("DHCP", f"DHCP - Transaction ID 0x{number:x}")
     options = _options(line, at + 240)
     kind = options.get(_KIND, b"\0")[:1] or b"\0"
     name = tables.named(tables.DHCP_TYPES, kind[0], "message type {}")

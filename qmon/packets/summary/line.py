@@ -71,7 +71,7 @@ def mac(address: bytes) -> str:
 
 def ipv4(address: bytes) -> str:
     """Write four bytes."""
-    return "%d.%d.%d.%d" % tuple(address)
+    return ".".join(map(str, address))
 
 
 def ipv6(address: bytes) -> str:

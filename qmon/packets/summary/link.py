@@ -176,7 +176,7 @@ def _eapol(line: Line, at: int) -> None:
 def _lldp(line: Line, at: int) -> None:
     """Word the first values: chassis, port, time to live, and the system's name."""
     line.set("LLDP", "")
-    words = []
+    words: list[str] = []
     while at + 2 <= len(line.data) and len(words) < 8:
         head = line.u16(at)
         kind, size = head >> 9, head & 0x1FF

@@ -87,7 +87,7 @@ def sctp(line: Line, at: int) -> None:
         0: "DATA", 1: "INIT", 2: "INIT_ACK", 3: "SACK", 4: "HEARTBEAT", 5: "HEARTBEAT_ACK", 6: "ABORT", 7: "SHUTDOWN",
         8: "SHUTDOWN_ACK", 9: "ERROR", 10: "COOKIE_ECHO", 11: "COOKIE_ACK", 14: "SHUTDOWN_COMPLETE", 192: "FORWARD_TSN",
     }  # fmt: skip
-    words = []
+    words: list[str] = []
     at += 12
     while at + 4 <= len(line.data) and len(words) < 6:
         words.append(tables.named(names, line.data[at], "chunk {}"))
