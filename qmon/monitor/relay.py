@@ -43,6 +43,9 @@ def _error(qmp_class: str, reason: str) -> RawMessage:
     return {"error": {"class": qmp_class, "desc": reason}}
 
 
+_NOT_SENT = _error(HANDOVER_CLASS, "the qmon that holds the monitor is ending; nothing was sent")
+
+
 def refused_for_handover(reply: RawMessage) -> bool:
     """Tell whether a relay's reply says that the command was not sent, for its holder is ending."""
     error = reply.get("error")
@@ -82,8 +85,18 @@ class _Client:
                 writing.cancel()
         finally:
             self.settled.set()
+            if self._leaving:
+                self._refuse_the_rest()
             self._sock.close()
             self._forget_descriptors()
+
+    def _refuse_the_rest(self) -> None:
+        # What came since the last look would be lost with the socket, its sender left in doubt.
+        with suppress(OSError):
+            self._received += self._sock.recv(_READ_BYTES, socket.MSG_DONTWAIT)
+            for line in self._received.split(b"\n")[:-1]:
+                with suppress(ValueError, RecursionError, AttributeError):
+                    self._sock.send(encode({**_NOT_SENT, "id": json.loads(line).get("id")}))
 
     async def _attend(self) -> None:
         try:
@@ -188,7 +201,7 @@ class _Client:
             wrong = _error("CommandNotFound", "Expecting capabilities negotiation with 'qmp_capabilities'")
             return {"return": {}} if self._negotiated else wrong
         if self._leaving:
-            return _error(HANDOVER_CLASS, "the qmon that holds the monitor is ending; nothing was sent")
+            return dict(_NOT_SENT)
         fd = self._descriptors.popleft() if command in DESCRIPTOR_COMMANDS and self._descriptors else None
         try:
             return await self._connection.call(command, arguments, timeout_s=None, fd=fd)
