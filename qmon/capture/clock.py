@@ -17,43 +17,61 @@ NS = 1_000_000_000
 HOLD_NS = 300_000_000
 # A bracket this narrow needs no more packets.
 _NARROW_NS = 100_000
+# What usually lies between a write and our noticing it, at best of several.
+_WAKE_UP_NS = 100_000
 _SETTLE_NS = 60_000_000
 # The stamp is taken before the write; a busy host may run something else between the two.
 _TOLERANCE_NS = 3_000_000
 _LATE_WRITES = 3
 
 
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What one reading tells the clock; all in ns, host times UTC.
+
+    The record stamped `last_stamp` was there at `seen`; where the reading ended exactly on a record, `written` is the
+    kernel's time of the last write, which was that record's, early by up to a tick (else None).
+    """
+
+    last_stamp: int
+    seen: int
+    written: int | None = None
+
+
 @dataclass(slots=True)
 class Bracket:
-    """Bounds of true time - stamp; `upper` is strict, `lower` may be late by what lies between stamp and write."""
+    """Bounds of true time - stamp: `upper` is strict, `lower` may be late by what lies between stamp and write."""
 
     lower: int | None = None
     upper: int | None = None
 
-    def add(self, stamp: int, seen: int, written: int | None) -> None:
+    def add(self, sighting: Sighting) -> None:
         """Take one sighting."""
-        upper = seen - stamp
+        upper = sighting.seen - sighting.last_stamp
         self.upper = upper if self.upper is None else min(self.upper, upper)
-        if written is not None:
-            lower = written - stamp
+        if sighting.written is not None:
+            lower = sighting.written - sighting.last_stamp
             self.lower = lower if self.lower is None else max(self.lower, lower)
 
     @property
     def width(self) -> int | None:
-        """How wide it is; None while a side is open."""
+        """How far the bounds lie apart; None while a side is open."""
         if self.lower is None or self.upper is None:
             return None
         return max(0, self.upper - self.lower)
 
     def estimate(self) -> tuple[int, int]:
-        """Return the constant and how far off it may be."""
+        """Return the constant and how far off it may be.
+
+        It lies near `upper`: the shortest of several wake-ups is short, while the kernel's times of writes are
+        early by up to a tick (1 to 10 ms), for which the best of several makes up less well.
+        """
         assert self.upper is not None
         if self.lower is None:
             return self.upper, HOLD_NS
-        if self.lower >= self.upper:
-            return self.upper, max(self.lower - self.upper, 1_000)
-        half = (self.upper - self.lower) // 2
-        return self.lower + half, half + 1_000
+        below = max(0, self.upper - self.lower)
+        back = min(_WAKE_UP_NS, below // 2)
+        return self.upper - back, max(below - back, back, 1_000)
 
 
 @dataclass(slots=True)
@@ -116,24 +134,25 @@ class Clock:
             return epoch.offset
         return epoch.prior if epoch.bracket.upper is None else epoch.bracket.estimate()[0]
 
-    def sight(self, stamp: int, seen: int, written: int | None) -> None:
+    def sight(self, sighting: Sighting) -> None:
         """Take a sighting of the current epoch; begin a new one where it contradicts what was fixed."""
         epoch = self.current
-        if epoch.offset is not None and self.steady and self._contradicts(epoch, stamp, seen, written):
-            self.begin("the VM's clock jumped")
+        if epoch.offset is not None and self.steady and self._contradicts(epoch, sighting):
+            self.begin("the VM's clock jumped", prior=epoch.offset)
             epoch = self.current
         if epoch.first_seen is None:
-            epoch.first_seen = seen
+            epoch.first_seen = sighting.seen
         if epoch.offset is None:
-            epoch.bracket.add(stamp, seen, written)
+            epoch.bracket.add(sighting)
 
     def notice(self, now: int) -> None:
         """Frames of the current epoch came that say nothing of its constant: they wait no longer than others."""
         if self.current.first_seen is None:
             self.current.first_seen = now
 
-    def _contradicts(self, epoch: Epoch, stamp: int, seen: int, written: int | None) -> bool:
+    def _contradicts(self, epoch: Epoch, sighting: Sighting) -> bool:
         assert epoch.offset is not None
+        stamp, seen, written = sighting.last_stamp, sighting.seen, sighting.written
         allowed = _TOLERANCE_NS + epoch.bound
         if seen - stamp < epoch.offset - allowed:
             return True
@@ -163,7 +182,7 @@ class Clock:
         return epoch.offset is not None
 
 
-def whole_seconds(stamp: int, seen: int, written: int | None, offset: int) -> int:
+def whole_seconds(sighting: Sighting, offset: int) -> int:
     """Return the ns, a whole number of seconds, to add to a filter's stamps so that `offset` holds for them too."""
-    true = written if written is not None else seen
-    return round((true - stamp - offset) / NS) * NS
+    true = sighting.written if sighting.written is not None else sighting.seen
+    return round((true - sighting.last_stamp - offset) / NS) * NS

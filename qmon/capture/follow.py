@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 
 from qmon.capture import kernel
+from qmon.capture.clock import Sighting
 from qmon.packets.batch import Damage, FrameBatch
 from qmon.packets.pcap import PcapReader
 
@@ -20,19 +20,6 @@ _PUNCH_BYTES = 256 << 10
 _FILE_HEADER, _RECORD_HEADER = 24, 16
 # A record half written for so long will never be finished: QEMU gave the dump up.
 _STUCK_NS = 2_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """What one reading tells the clock; all in ns, host times UTC.
-
-    The record stamped `last_stamp` was there at `seen`; where the reading ended exactly on a record, `written` is the
-    kernel's time of the last write, which was that record's (else None).
-    """
-
-    last_stamp: int
-    seen: int
-    written: int | None
 
 
 class Follower:
@@ -93,7 +80,7 @@ class Follower:
         if not batches:
             return None, None
         batch = FrameBatch.concatenate(batches)
-        return batch, self._sighting(int(batch.time_ns[-1]), seen)
+        return batch, self._sighting(batch, seen)
 
     def close(self) -> None:
         """Close the memfd; QEMU's own descriptor, if it still has one, keeps it alive."""
@@ -117,7 +104,8 @@ class Follower:
         elif self._unfinished_since == 0:
             self._unfinished_since = time.monotonic_ns()
 
-    def _sighting(self, last_stamp: int, seen: int) -> Sighting:
+    def _sighting(self, batch: FrameBatch, seen: int) -> Sighting:
+        last_stamp = int(batch.time_ns[-1])
         status = os.fstat(self.fd)
         exact = self._parsed == self._read == status.st_size
         return Sighting(last_stamp, seen, status.st_mtime_ns if exact else None)

@@ -34,7 +34,7 @@ def _boot() -> str:
 
 @cache
 def _pid_namespace() -> int:
-    return os.stat("/proc/self/ns/pid").st_ino
+    return Path("/proc/self/ns/pid").stat().st_ino
 
 
 def start_ticks(pid: int) -> int | None:

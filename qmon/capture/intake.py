@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from qmon.capture.clock import Clock, whole_seconds
-from qmon.capture.follow import Sighting
+from qmon.capture.clock import Clock, Sighting, whole_seconds
 from qmon.capture.order import Key, Orderer, Piece, merged
 from qmon.capture.tap import Channel
-from qmon.packets.batch import Direction, FrameBatch
+from qmon.packets.batch import DEFAULT_SNAPLEN, Direction, FrameBatch
 
 _BUDGET_BYTES = 4 << 20
 _STEP_NS = 2_000_000
@@ -51,9 +50,10 @@ def _host_difference() -> int:
 class Intake:
     """Reads every channel of a VM; `poll` hands out what is complete, ordered and timed."""
 
-    def __init__(self, clock: Clock, *, raw_time: bool = False) -> None:
+    def __init__(self, clock: Clock, *, snaplen: int = DEFAULT_SNAPLEN, raw_time: bool = False) -> None:
         self.channels: list[Channel] = []
         self.clock = clock
+        self._snaplen = snaplen
         self._raw_time = raw_time
         self._orderer = Orderer()
         self._ready: list[Piece] = []
@@ -150,11 +150,20 @@ class Intake:
         batch, sighting = channel.follower.read(_BUDGET_BYTES)
         if batch is None:
             return []
+        batch = self._cleaned(channel, batch)
         channel.packets += len(batch)
         channel.bytes += int(batch.length.sum(dtype=np.int64))
         if self._stop is not None:
             return self._while_stopped(channel, batch, sighting, self._stop)
         return self._take(channel, batch, sighting)
+
+    def _cleaned(self, channel: Channel, batch: FrameBatch) -> FrameBatch:
+        """Take off what is not the frame's, and what is more than was asked for."""
+        if channel.headers is not None:
+            batch = channel.headers.strip(batch)
+        if int(batch.captured.max()) > self._snaplen:
+            batch = replace(batch, captured=np.minimum(batch.captured, np.uint32(self._snaplen)))
+        return batch
 
     def _take(self, channel: Channel, batch: FrameBatch, sighting: Sighting | None) -> list[Piece]:
         """Turn a channel's frames into pieces: seconds made equal, epoch found, labels put on."""
@@ -166,7 +175,7 @@ class Intake:
             batches = [*self._undated.pop(id(channel), []), batch]
         assert channel.seconds is not None
         if sighting is not None:
-            self.clock.sight(sighting.last_stamp + channel.seconds, sighting.seen, sighting.written)
+            self.clock.sight(replace(sighting, last_stamp=sighting.last_stamp + channel.seconds))
         else:
             self.clock.notice(time.time_ns())
         pieces = []
@@ -182,7 +191,7 @@ class Intake:
         offset = self.clock.guess()
         if offset is None or sighting is None or not channel.follower.at_end:
             return False
-        channel.seconds = whole_seconds(sighting.last_stamp, sighting.seen, sighting.written, offset)
+        channel.seconds = whole_seconds(sighting, offset)
         return True
 
     def _pieces(self, channel: Channel, batch: FrameBatch) -> list[Piece]:

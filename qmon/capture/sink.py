@@ -42,7 +42,7 @@ async def as_path(session: Session, fd: int, *, qemu_pid: int | None) -> AsyncIt
 
 def _same_pid_namespace(pid: int) -> bool:
     try:
-        return os.stat(f"/proc/{pid}/ns/pid").st_ino == os.stat("/proc/self/ns/pid").st_ino
+        return Path(f"/proc/{pid}/ns/pid").stat().st_ino == Path("/proc/self/ns/pid").stat().st_ino
     except OSError:
         return False
 

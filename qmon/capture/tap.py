@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from qmon.capture import kernel, sink
 from qmon.capture.follow import Follower
 from qmon.capture.guardian import Guarded, guardian
+from qmon.capture.headers import HeaderFinder
 from qmon.errors import Interrupted, QmonError, Refused, TimedOut
 from qmon.monitor.session import Session
 from qmon.packets.batch import Direction
@@ -42,7 +43,10 @@ _WHY_NOT = (
 
 @dataclass(slots=True)
 class Channel:
-    """One filter and the memfd it writes to. `seconds` is added to its stamps (None: not known yet)."""
+    """One filter and the memfd it writes to.
+
+    `headers` removes virtio-net headers where there may be some; `seconds` is added to the stamps (None: not known).
+    """
 
     netdev: str
     interface: int
@@ -50,6 +54,7 @@ class Channel:
     direction: Direction
     follower: Follower
     guarded: Guarded
+    headers: HeaderFinder | None = None
     seconds: int | None = None
     packets: int = 0
     bytes: int = 0

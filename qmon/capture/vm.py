@@ -19,6 +19,7 @@ from qmon.capture import tap as taps
 from qmon.capture.clock import Clock
 from qmon.capture.describe import describe
 from qmon.capture.guardian import guardian
+from qmon.capture.headers import HeaderFinder
 from qmon.capture.ids import Owner
 from qmon.capture.intake import Intake
 from qmon.capture.kernel import WriteWatch
@@ -68,6 +69,7 @@ class Polled:
 class _Tap:
     netdev: str
     interface: int
+    headers: HeaderFinder | None = None
     channels: tuple[Channel, ...] = ()
     packets: int = 0
     bytes: int = 0
@@ -126,7 +128,7 @@ class VmCapture:
         self._interfaces: list[Interface] = []
         self._notes: list[Note] = []
         self._leftovers: list[FrameBatch] = []
-        self._intake = Intake(self.clock, raw_time=raw_time)
+        self._intake = Intake(self.clock, snaplen=snaplen, raw_time=raw_time)
         self._writes = WriteWatch()
         self._listening = False
         self._stirred = asyncio.Event()
@@ -194,6 +196,7 @@ class VmCapture:
             about = describe(await inspect(self._session), netdev, self._session.version)
             known = [interface.name for interface in self._interfaces]
             tap = _Tap(netdev, known.index(netdev) if netdev in known else len(known))
+            tap.headers = HeaderFinder(about.mac) if about.may_have_headers else None
             tap.channels = await self._open(tap)
             if netdev not in known:
                 self._interfaces.append(Interface(name=netdev, description=about.text, mac=about.mac))
@@ -280,6 +283,7 @@ class VmCapture:
     async def _open(self, tap: _Tap) -> tuple[Channel, ...]:
         channels = await taps.open_tap(self._place(), tap.netdev, tap.interface)
         for channel in channels:
+            channel.headers = tap.headers
             self._writes.add(channel.follower.fd)
             self._intake.add(channel)
         self._listen(True)
@@ -395,7 +399,7 @@ class VmCapture:
 
     def note(self, kind: str, text: str, *, time_ns: int | None = None, interface: int | None = None) -> None:
         """Add to what the next poll says; at this moment unless a time (UTC ns) is given."""
-        self._notes.append(Note(time.time_ns() if not time_ns else time_ns, text, kind, interface))
+        self._notes.append(Note(time_ns or time.time_ns(), text, kind, interface))
         self._stirred.set()
 
     def _describe_times(self) -> str:

@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from pathlib import Path
 
 from qmon.errors import QmonError, UsageError
 
@@ -39,7 +40,7 @@ class ByteSink:
     async def open_path(cls, path: str, whole: Callable[[bytes, int], int]) -> ByteSink:
         """Create or overwrite a file; a FIFO waits for its reader. A terminal is refused."""
         try:
-            kind = os.stat(path).st_mode
+            kind = await asyncio.to_thread(lambda: Path(path).stat().st_mode)
         except FileNotFoundError:
             kind = stat.S_IFREG
         except OSError as problem:

@@ -150,7 +150,7 @@ class _PcapEncoder:
         return self._writer.header()
 
     def packets(self, batch: FrameBatch, interfaces: Sequence[Interface]) -> bytes:
-        if len(interfaces) > 1 and len(np.unique(batch.interface)) > 1:
+        if len(interfaces) > 1 and (batch.interface != batch.interface[0]).any():
             raise UsageError("a pcap file holds one netdev only", hint="Write pcapng: -F pcapng.")
         return self._writer.encode(batch)
 
@@ -194,7 +194,7 @@ class _PcapngEncoder:
 
     def packets(self, batch: FrameBatch, interfaces: Sequence[Interface]) -> bytes:
         described = b"".join(
-            self._describe(number, interfaces) for number in np.unique(batch.interface).tolist()
+            self._describe(number, interfaces) for number in np.flatnonzero(np.bincount(batch.interface)).tolist()
         )
         shown = replace(batch, interface=self._map[batch.interface])
         return described + self._writer.encode(shown)

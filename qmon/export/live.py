@@ -141,7 +141,7 @@ def _add(vm: _Attached, netdev: str) -> None:
 
 
 def _labels(vms: Sequence[_Attached]) -> list[str]:
-    """Return what stands before each VM's netdevs: nothing for one VM, else its name, or its pid where that is unclear."""
+    """Return what stands before each VM's netdevs: nothing for a lone VM, else its name, or its pid if in doubt."""
     if len(vms) == 1:
         return [""]
     names = Counter(vm.name for vm in vms)
