@@ -126,15 +126,16 @@ class _Block:
         """Load A or X; frames that end too early leave the group (and so are not accepted)."""
         mode, k = instruction.code & 0xE0, instruction.k
         to_x = instruction.code & 7 == _LDX
+        value: U32
         if mode == _IMM:
             value = np.full(len(group.index), k, np.uint32)
         elif mode == _LEN:
             value = self._length[group.index]
         elif mode == _MEM:
-            value = group.memory.get(k, np.zeros(len(group.index), np.uint32))
+            value = group.memory[k] if k in group.memory else np.zeros(len(group.index), np.uint32)
         elif mode == _MSH:
             group, value = self._gather(group, k, 1, indirect=False)
-            value = (value & 0xF) << 2
+            value = (value & np.uint32(0xF)) << np.uint32(2)
         elif mode == _ABS and k == PACKET_TYPE:
             group, value = self._packet_type(group)
         else:
@@ -158,7 +159,8 @@ class _Block:
         start = self._offset[group.index] + place
         if size == 1:
             return group, self._data[start].astype(np.uint32)
-        return group, items_at(self._data, size, start).view(f">u{size}").astype(np.uint32)
+        number: U32 = items_at(self._data, size, start).view(f">u{size}").astype(np.uint32)
+        return group, number
 
     def _packet_type(self, group: _Group) -> tuple[_Group, U32]:
         """Linux's packet type, as far as `inbound` and `outbound` need it; a frame of unknown direction has none."""

@@ -107,6 +107,8 @@ class _Program:
     def __init__(self, source: str, expression: str, link_type: int) -> None:
         import cypcap
 
+        if "\0" in source:
+            raise _wrong(expression, "it holds a NUL character")
         try:
             compiled = cypcap.compile(_DLT.get(link_type, link_type), DEFAULT_SNAPLEN, source, True, 0)
         except (cypcap.Error, ValueError) as problem:

@@ -28,9 +28,13 @@ def version4(line: Line, at: int) -> None:
     line.protocol, line.info = "IPv4", ""
     first, total = line.data[at], line.u16(at + 2)
     header = (first & 0xF) * 4
-    line.source, line.destination = ipv4(line.bytes(at + 12, 4)), ipv4(line.bytes(at + 16, 4))
-    if first >> 4 != 4 or header < 20:
-        line.info = f"Bogus IPv4 header: version {first >> 4}, header length {header}"
+    if first >> 4 != 4:
+        line.info = f"Bogus IPv4 version ({first >> 4}, must be 4)"
+        return
+    line.source = ipv4(line.bytes(at + 12, 4))
+    line.destination = ipv4(line.bytes(at + 16, 4))
+    if header < 20:
+        line.info = f"Bogus IP header length ({header}, must be at least 20)"
         return
     flags, protocol = line.u16(at + 6), line.data[at + 9]
     if total >= header:
@@ -47,10 +51,11 @@ def version4(line: Line, at: int) -> None:
 def version6(line: Line, at: int) -> None:
     """Word an IPv6 packet, looking through its extension headers."""
     line.protocol, line.info = "IPv6", ""
-    line.source, line.destination = ipv6(line.bytes(at + 8, 16)), ipv6(line.bytes(at + 24, 16))
     if line.data[at] >> 4 != 6:
-        line.info = f"Bogus IPv6 version {line.data[at] >> 4}"
+        line.info = f"Bogus IPv6 version ({line.data[at] >> 4}, must be 6)"
         return
+    line.source = ipv6(line.bytes(at + 8, 16))
+    line.destination = ipv6(line.bytes(at + 24, 16))
     payload, following, hops = line.u16(at + 4), line.data[at + 6], line.data[at + 7]
     at += 40
     if payload:

@@ -81,7 +81,7 @@ def ethertype(line: Line, at: int, kind: int) -> None:
     """Word what follows an Ethertype, looking through VLAN tags."""
     tags = 0
     while kind in _VLAN_TAGS and tags < 8:
-        line.set("802.1Q", f"VLAN {line.u16(at) & 0xFFF}")
+        line.set("VLAN", f"VLAN {line.u16(at) & 0xFFF}")
         kind = line.u16(at + 2)
         at += 4
         tags += 1

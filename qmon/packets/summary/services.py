@@ -123,7 +123,7 @@ def vxlan(line: Line, at: int) -> None:
     """Look into a VXLAN tunnel."""
     from qmon.packets.summary import link  # Tunnels are where the levels form a circle.
 
-    line.set("VXLAN", f"VNI {line.u32(at + 4) >> 8}")
+    line.set("VxLAN", f"VNI {line.u32(at + 4) >> 8}")
     if line.nest():
         link.ethernet(line, at + 8)
 

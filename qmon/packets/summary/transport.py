@@ -58,8 +58,8 @@ def _options(line: Line, at: int, end: int) -> str:
 
 def udp(line: Line, at: int) -> None:
     """Word a UDP datagram and what its ports say it carries."""
-    line.protocol = "UDP"
     source, destination, length = line.u16(at), line.u16(at + 2), line.u16(at + 4)
+    line.protocol = "UDP"
     line.info = f"{source} → {destination} Len={max(0, length - 8)}"
     if 0 < length < 8:
         line.info += f" Bogus length {length}, must be at least 8"
