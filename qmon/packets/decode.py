@@ -70,6 +70,7 @@ for _number, _kind in (
     (_SCTP, Kind.SCTP),
 ):
     _KIND_OF_PROTOCOL[_number] = _kind
+_KIND_IN_IPV4 = np.where(_KIND_OF_PROTOCOL, _KIND_OF_PROTOCOL, np.uint8(Kind.IPV4))
 _HAS_PORTS = np.isin(np.arange(256), (_TCP, _UDP, _SCTP))
 _IS_EXTENSION = np.isin(np.arange(256), (*_EXTENSIONS, _AUTHENTICATION, _FRAGMENT))
 
@@ -151,6 +152,8 @@ def _locate(batch: FrameBatch, link_types: U16) -> _Located:
         network[rows] = offset[rows] + before
     windows = clipped_items_at(data, WINDOW, network - NETWORK_AT).reshape(-1, WINDOW)
     other = mine != ETHERNET
+    # Raw IP has no header before the network's: of an empty frame nothing was looked at.
+    ethertype[batch.captured == 0] = 0
     windows.view(">u2")[other, _ETHERTYPE // 2] = ethertype[other]
     return _Located(data, network, batch.captured - (network - offset), windows)
 
@@ -220,7 +223,7 @@ def _read_plain(located: _Located, plain: Mask) -> Headers:
         network=located.network,
         version=plain * np.uint8(4),
         protocol=protocol,
-        kind=_KIND_OF_PROTOCOL.take(protocol),
+        kind=_KIND_IN_IPV4.take(protocol),
         source=addresses & np.uint64(0xFFFF_FFFF),
         destination=addresses >> np.uint64(32),
         source_port=source_port,

@@ -1,0 +1,54 @@
+"""Many cursors at once must find what one finds, however wrong their starts are guessed."""
+
+import random
+import struct
+
+import numpy as np
+import pytest
+
+from qmon.packets import scan
+from qmon.packets.scan import Layout, walk
+
+PCAP = Layout(8, 16, 16, "<")
+BLOCKS = Layout(4, 0, 12, ">")
+
+
+def _records(rng: random.Random, layout: Layout, count: int) -> tuple[np.ndarray, list[int]]:
+    data, starts = bytearray(), []
+    for _ in range(count):
+        starts.append(len(data))
+        body = rng.choice((0, 4, 40, 400, 1500))
+        size = body if layout is PCAP else body + 12
+        head = bytearray(layout.least)
+        struct.pack_into(layout.order + "I", head, layout.size_at, size)
+        data += head + rng.randbytes(body)
+    return np.frombuffer(bytes(data), np.uint8), [*starts, len(data)]
+
+
+@pytest.mark.parametrize("layout", [PCAP, BLOCKS])
+@pytest.mark.parametrize("seed", range(25))
+def test_wrong_guesses_change_nothing(layout: Layout, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(seed)
+    monkeypatch.setattr(scan, "LANE_BYTES", rng.choice((300, 1000, 5000)))
+    data, starts = _records(rng, layout, 400)
+
+    def guess(near: int) -> int:
+        right = min((start for start in starts[:-1] if start >= near), default=-1)
+        return rng.choice((right, right, near, near + rng.randrange(2000), -1))
+
+    stop = rng.choice((len(data), rng.randrange(len(data))))
+    found, end = walk(data, starts[3], stop, layout, guess)
+    whole = [start for start, after in zip(starts[3:], starts[4:], strict=False) if after <= stop]
+    assert found.tolist() == whole
+    assert end == (starts[starts.index(whole[-1]) + 1] if whole else starts[3])
+
+
+@pytest.mark.parametrize("layout", [PCAP, BLOCKS])
+def test_no_bytes_lead_astray(layout: Layout) -> None:
+    rng = random.Random(1)
+    for size in (0, 5, 12, 16, 17, 400_000):
+        for fill in (bytes(size), b"\xff" * size, rng.randbytes(size)):
+            data = np.frombuffer(fill, np.uint8)
+            found, end = walk(data, 0, size, layout, lambda near: near)
+            assert end <= size
+            assert (np.diff(found) >= layout.least).all()
