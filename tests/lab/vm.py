@@ -122,12 +122,21 @@ class LabVm:
                 start_new_session=True,
             )
         async with asyncio.timeout(30):
+            await self._until(self._is_itself)
             if serial:
                 self.console = await self._connected(Serial.connect, str(self.directory / "serial.sock"))
             if monitor:
                 self.monitor = await self._connected(QmpClient.connect, str(self.directory / "lab.sock"))
             for path in self.qmp:
                 await self._until(lambda path=path: Path(path).exists())
+
+    def _is_itself(self) -> bool:
+        # Until it has become QEMU the process is still the leash that starts it.
+        try:
+            running = Path(f"/proc/{self.pid}/cmdline").read_bytes()
+        except OSError:
+            return False
+        return running.startswith(self.argv[0].encode() + b"\0")
 
     async def _until(self, fact: Any) -> None:
         while True:
