@@ -6,34 +6,19 @@ Owns the spelling of the options. Must never hold what a capture is: `export.liv
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
 from qmon.cli import output
 from qmon.cli.context import Context
-from qmon.errors import ExitCode, UsageError
+from qmon.cli.dump_output import Asked, check, open_output, stop_of
+from qmon.errors import ExitCode
 
 if TYPE_CHECKING:
-    from qmon.export.capture_file import Output
-    from qmon.export.live import Live, Wanted
-    from qmon.export.record import Filter, Stop, Totals
+    from qmon.export.live import Wanted
+    from qmon.export.record import Filter, Totals
     from qmon.packets.batch import Note
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """The options that say where frames go."""
-
-    file: str | None
-    form: str | None
-    lines: str
-    snaplen: int
-    limits: tuple[str, ...]
-    ring: tuple[str, ...]
-    count: int | None
-    notes: bool
 
 
 @click.command()
@@ -62,6 +47,29 @@ class _Asked:
     metavar="WHAT:N",
     help="Next file after filesize:KB, duration:S, …; files:N keeps the last N.",
 )
+@click.option(
+    "-C", "megabytes", type=click.IntRange(min=1), metavar="MB", help="Next file after MB, as tcpdump."
+)
+@click.option(
+    "-G",
+    "every_s",
+    type=click.IntRange(min=1),
+    metavar="S",
+    help="Next file after S seconds; % in FILE is as of strftime.",
+)
+@click.option(
+    "-W",
+    "files",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="With -C keep N files in turn; with -G end after N.",
+)
+@click.option(
+    "--flight-recorder",
+    "recorder",
+    metavar="SPAN",
+    help="Keep the last SPAN (30s, 64MB) in memory; write it on SIGUSR1, Enter, RESET, panic, watchdog.",
+)
 @click.option("--no-events", is_flag=True, help="Leave the VM's events and other changes out of the file.")
 @click.option("--raw-time", is_flag=True, help="Keep QEMU's own stamps instead of the host's time.")
 @click.option(
@@ -81,6 +89,10 @@ def dump(
     snaplen: int,
     limits: tuple[str, ...],
     ring: tuple[str, ...],
+    megabytes: int | None,
+    every_s: int | None,
+    files: int | None,
+    recorder: str | None,
     no_events: bool,
     raw_time: bool,
     sweep: bool,
@@ -94,28 +106,30 @@ def dump(
     from qmon.cli import output as out
     from qmon.export.live import Wanted
 
-    asked = _Asked(file, form, output, snaplen, limits, ring, count, not no_events)
+    asked = Asked(
+        file, form, output, snaplen, count, not no_events, limits, ring, megabytes, every_s, files, recorder
+    )
     wanted = Wanted(
         context.targets(),
         netdevs,
         all=every,
         snaplen=snaplen,
         raw_time=raw_time,
-        events=not no_events,
+        events=not no_events or recorder is not None,
         sweep_foreign=sweep,
     )
     return out.run(_dump(wanted, asked, words))
 
 
-async def _dump(wanted: Wanted, asked: _Asked, words: Sequence[str]) -> int:
+async def _dump(wanted: Wanted, asked: Asked, words: Sequence[str]) -> int:
     from qmon.export.live import open_live
     from qmon.export.record import record
 
-    stop = _stop(asked)
+    stop = stop_of(asked)
     chosen = _filter(words)
     async with open_live(wanted, output.talk) as live:
-        _check_format(asked, wanted, live)
-        sink = await _open(asked, live)
+        check(asked, several=len(live.tapped) > 1 or wanted.all)
+        sink = await open_output(asked, live)
         output.talk(f"capturing {', '.join(live.tapped)}; Ctrl-C ends it")
         totals = await record(
             live.sources, sink, filter=chosen, stop=stop, notes=asked.notes, on_note=_say_gap
@@ -143,56 +157,3 @@ def _filter(words: Sequence[str]) -> Filter | None:
     from qmon.packets.capture_filter import compile_filter
 
     return compile_filter(expression)
-
-
-def _stop(asked: _Asked) -> Stop:
-    from qmon.export.record import Stop
-
-    packets, seconds, kilobytes = asked.count, None, None
-    for limit in asked.limits:
-        what, number = _pair(limit, "-a", ("duration", "filesize", "packets"))
-        if what == "duration":
-            seconds = number
-        elif what == "filesize":
-            if asked.file is None:
-                raise UsageError("-a filesize:KB needs a file: -w FILE")
-            kilobytes = int(number)
-        else:
-            packets = int(number)
-    return Stop(packets, seconds, kilobytes)
-
-
-def _pair(text: str, option: str, names: Sequence[str]) -> tuple[str, float]:
-    """Read `what:number`."""
-    what, colon, number = text.partition(":")
-    try:
-        value = float(number) if what in ("duration", "interval") else int(number)
-    except ValueError:
-        value = 0
-    if not colon or what not in names or value <= 0:
-        raise UsageError(f"{option} {text} is not understood", hint=f"It takes {':N, '.join(names)}:N.")
-    return what, value
-
-
-def _check_format(asked: _Asked, wanted: Wanted, live: Live) -> None:
-    from qmon.export.capture_file import PCAP, format_of
-
-    if asked.file is None or format_of(asked.file, asked.form) != PCAP:
-        return
-    if len(live.tapped) > 1 or wanted.all:
-        raise UsageError(
-            "the pcap format has room for one netdev only",
-            hint="Write pcapng: another suffix than .pcap, or -F pcapng.",
-        )
-
-
-async def _open(asked: _Asked, live: Live) -> Output:
-    from qmon.export.capture_file import FileOptions, open_file
-
-    if asked.file is None:
-        from qmon.export.lines import LineOutput
-
-        return LineOutput(output.packet_line if asked.lines == "text" else output.packet_record, output.flush)
-    stdout = output.binary_stdout().fileno() if asked.file == "-" else None
-    options = FileOptions(live.comment, live.names, asked.snaplen)
-    return await open_file(asked.file, stdout=stdout, form=asked.form, options=options)

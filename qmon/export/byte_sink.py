@@ -47,6 +47,11 @@ class ByteSink:
             raise UsageError(f"cannot write {path}: {problem.strerror}") from problem
         if stat.S_ISFIFO(kind):
             return cls(await _open_fifo(path), path, regular=False, whole=whole)
+        return cls.open_regular(path, whole)
+
+    @classmethod
+    def open_regular(cls, path: str, whole: Callable[[bytes, int], int]) -> ByteSink:
+        """Create or overwrite a file; a terminal is refused."""
         try:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOCTTY, 0o644)
         except OSError as problem:

@@ -41,6 +41,10 @@ class Output(Protocol):
     def congested(self) -> bool:
         """Whether more should be given only later."""
 
+    @property
+    def full(self) -> bool:
+        """Whether it has taken all it was meant to."""
+
     def packets(self, batch: FrameBatch, interfaces: Sequence[Interface]) -> None:
         """Take frames."""
 
@@ -75,6 +79,7 @@ class CaptureFileOutput:
 
     def __init__(self, sink: ByteSink, encoder: _PcapEncoder | _PcapngEncoder) -> None:
         self.written = 0
+        self.full = False
         self.sink = sink
         self._encoder = encoder
         sink.write(encoder.header())
@@ -117,6 +122,13 @@ class CaptureFileOutput:
         """Hand on what a slow reader has not taken yet."""
         self.sink.push()
 
+    def end(self, interfaces: Sequence[Interface]) -> None:
+        """End an ordinary file at once, without statistics: the recording goes on in another."""
+        try:
+            self.sink.write(self._encoder.end(interfaces, ()))
+        finally:
+            self.sink.close()
+
     async def close(self, interfaces: Sequence[Interface], statistics: Sequence[Statistics]) -> None:
         """Write what belongs at the end and close; a reader that takes nothing is given a second."""
         try:
@@ -124,6 +136,12 @@ class CaptureFileOutput:
             await self.sink.empty(_FAREWELL_S)
         finally:
             self.sink.close()
+
+
+def open_now(path: str, *, form: str | None, options: FileOptions) -> CaptureFileOutput:
+    """Open an ordinary capture file, without the waiting that a FIFO needs."""
+    encoder = _PcapEncoder(options) if format_of(path, form) == PCAP else _PcapngEncoder(options)
+    return CaptureFileOutput(ByteSink.open_regular(path, encoder.whole), encoder)
 
 
 async def open_file(
@@ -194,7 +212,8 @@ class _PcapngEncoder:
 
     def packets(self, batch: FrameBatch, interfaces: Sequence[Interface]) -> bytes:
         described = b"".join(
-            self._describe(number, interfaces) for number in np.flatnonzero(np.bincount(batch.interface)).tolist()
+            self._describe(number, interfaces)
+            for number in np.flatnonzero(np.bincount(batch.interface)).tolist()
         )
         shown = replace(batch, interface=self._map[batch.interface])
         return described + self._writer.encode(shown)

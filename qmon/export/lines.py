@@ -19,6 +19,7 @@ class LineOutput:
         self.written = 0
         self.size_bytes = 0
         self.congested = False
+        self.full = False
         self._write = write
         self._flush = flush
 

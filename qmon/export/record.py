@@ -238,6 +238,8 @@ def _enough(recording: _Recording, elapsed_s: float) -> End | None:
     stop = recording.stop
     if recording.full:
         return End(f"{stop.packets} packets were written")
+    if recording.output.full:
+        return End("all files were written")
     if stop.seconds is not None and elapsed_s >= stop.seconds:
         return End(f"{stop.seconds:g} s have passed")
     if stop.kilobytes is not None and recording.output.size_bytes >= stop.kilobytes * 1000:
