@@ -70,6 +70,7 @@ find_missing() {
     have capinfos || need tshark
     have tcpdump || need tcpdump
     have tmux || need tmux
+    have socat || need socat
     have ip || need iproute
     have setpriv || need setpriv
     have script || need script
