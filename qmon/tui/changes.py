@@ -266,7 +266,7 @@ def _forwarded(result: object) -> str:
 
 _PLUG_HINTS = (
     "If the NIC is refused, the netdev is removed again.",
-    "On q35 name a free port of the board: virtio-net-pci,id=nic2,bus=rp1",
+    "On boards like q35 a free PCIe port is found by itself.",
 )
 _NETDEV_HINTS = ("user,id=u2,hostfwd=tcp:127.0.0.1:2222-:22 · tap,id=t0,ifname=tap0,script=no · socket,…",)
 _FORWARD_HINTS = ("The host address is 127.0.0.1 unless told; HPORT 0 lets the kernel choose.",)

@@ -26,6 +26,8 @@ def test_too_few_values_stand_at_the_right() -> None:
     st.integers(1, 8),
     st.booleans(),
 )
-def test_always_the_size_that_was_asked_for(values: list[float], cells: int, rows: int, hanging: bool) -> None:
+def test_always_the_size_that_was_asked_for(
+    values: list[float], cells: int, rows: int, hanging: bool
+) -> None:
     lines = bars(values, cells=cells, rows=rows, peak=max(values, default=0), hanging=hanging)
     assert [len(line) for line in lines] == [cells] * rows

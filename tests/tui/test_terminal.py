@@ -31,7 +31,9 @@ def test_what_is_written_arrives(terminal: tuple[int, int]) -> None:
     output.close()
 
 
-def test_a_terminal_nobody_reads_is_not_waited_for(terminal: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_nobody_reads_is_not_waited_for(
+    terminal: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("qmon.tui.terminal.PATIENCE_S", 0.05)
     output = TerminalOutput(terminal[1])
     before = time.monotonic()

@@ -22,9 +22,17 @@ class Dialog(ModalScreen[ResultT]):
     CSS_PATH: ClassVar[str] = "dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel")]
 
+    _left = False
+
+    def leave(self, result: ResultT | None) -> None:
+        """Close with a result, once: keys typed ahead may still come in while the dialog goes."""
+        if not self._left:
+            self._left = True
+            self.dismiss(result)
+
     def action_cancel(self) -> None:
         """Leave without a result."""
-        self.dismiss(None)
+        self.leave(None)
 
 
 class Box(Vertical):

@@ -44,7 +44,7 @@ class ConfirmDialog(Dialog[bool]):
 
     def action_yes(self) -> None:
         """Agree."""
-        self.dismiss(True)
+        self.leave(True)
 
 
 class MessageDialog(Dialog[None]):

@@ -29,6 +29,15 @@ class Field:
     value: str = ""
 
 
+class _FieldInput(Input):
+    """Hands enter on at once: by a message, keys typed meanwhile would still land here."""
+
+    async def action_submit(self) -> None:
+        dialog = self.screen
+        assert isinstance(dialog, FormDialog)
+        dialog.entered(self)
+
+
 class FormDialog(Dialog[ResultT], Generic[ResultT]):
     """Enter goes to the next field, in the last one it is done; the result is what `check` makes of the texts."""
 
@@ -51,7 +60,7 @@ class FormDialog(Dialog[ResultT], Generic[ResultT]):
         with Box(self._title, "enter goes on · esc leaves", wide=True):
             for number, field in enumerate(self._fields):
                 yield line(field.label, classes="label")
-                yield Input(
+                yield _FieldInput(
                     field.value, placeholder=field.example, id=f"field-{number}", select_on_focus=False
                 )
             for number, hint in enumerate(self._hints):
@@ -68,13 +77,12 @@ class FormDialog(Dialog[ResultT], Generic[ResultT]):
         event.stop()
         self.query_one("#form-error", Static).update("")
 
-    @on(Input.Submitted)
-    def _submitted(self, event: Input.Submitted) -> None:
-        event.stop()
+    def entered(self, field: Input) -> None:
+        """Go to the field after this one; from the last, have everything checked."""
         inputs = list(self.query(Input))
-        at = inputs.index(event.input)
+        at = inputs.index(field)
         if at + 1 < len(inputs):
-            inputs[at + 1].focus()
+            self.set_focus(inputs[at + 1])
         else:
             self._finish([one.value.strip() for one in inputs])
 
@@ -85,4 +93,4 @@ class FormDialog(Dialog[ResultT], Generic[ResultT]):
         except QmonError as problem:
             self.query_one("#form-error", Static).update(text.plain_lines(str(problem)))
         else:
-            self.dismiss(result)
+            self.leave(result)

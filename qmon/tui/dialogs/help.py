@@ -20,6 +20,9 @@ from qmon.tui.dialogs.base import Box, Dialog
 from qmon.tui.palette import palette_of
 from qmon.tui.panes.key_bar import key_name
 
+_FITS_HALF = 22
+# Textual's own, which say nothing that is not known or said elsewhere.
+_UNSAID = ("app.focus_next", "app.focus_previous", "screen.copy_text", "app.help_quit", "quit", "tab")
 _MOVING = (
     ("j k ↓ ↑", "down, up"),
     ("g G", "first, last"),
@@ -27,6 +30,7 @@ _MOVING = (
     ("pgdn pgup", "a page down, up"),
     ("tab", "next pane, shift+tab back"),
     ("1 … 9", "tabs"),
+    ("q ^c", "leave qmon"),
 )
 
 
@@ -48,14 +52,15 @@ class HelpDialog(Dialog[None]):
     def _drawn(self, title: str, keys: Iterable[tuple[str, str]]) -> Table:
         palette = palette_of(self.app)
         table = Table.grid(padding=(0, 1), expand=True)
-        for _ in range(2):
+        entries = list(keys)
+        columns = 1 if any(len(what) > _FITS_HALF for _, what in entries) else 2
+        for _ in range(columns):
             table.add_column(width=11, no_wrap=True, style=palette.outgoing)
             table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
         table.add_row(Text(title, palette.heading))
-        entries = list(keys)
-        for left in range(0, len(entries), 2):
-            pair = entries[left : left + 2]
-            table.add_row(*(Text(part) for entry in pair for part in entry))
+        for left in range(0, len(entries), columns):
+            row = entries[left : left + columns]
+            table.add_row(*(Text(part) for entry in row for part in entry))
         table.add_row("")
         return table
 
@@ -64,7 +69,7 @@ def _groups(about: Screen[Any]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     here: dict[str, list[tuple[str, str]]] = {}
     for active in about.active_bindings.values():
         binding = active.binding
-        if not binding.description or binding.system or binding.action.startswith(("move", "first", "last")):
+        if not binding.description or binding.action.startswith(("move", "first", "last", *_UNSAID)):
             continue
         place = "Everywhere" if active.node in (about, about.app) else "Here"
         entry = (binding.key_display or key_name(binding.key), binding.tooltip or binding.description)

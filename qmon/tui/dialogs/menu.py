@@ -64,10 +64,10 @@ class MenuDialog(Dialog[str]):
     @on(RowView.Chosen)
     def _chosen(self, event: RowView.Chosen) -> None:
         event.stop()
-        self.dismiss(self._choices[event.row].key)
+        self.leave(self._choices[event.row].key)
 
     def on_key(self, event: events.Key) -> None:
         """Choose by letter."""
         if event.character in {choice.key for choice in self._choices}:
             event.stop()
-            self.dismiss(event.character)
+            self.leave(event.character)

@@ -88,14 +88,14 @@ class NetworkPane(RowView):
         """Draw a line: guide, words, and the mark at the right."""
         line, palette = self._lines[number], self.palette
         style, mark = line.mark
-        room = width - text.width(mark) - 2
+        room = width - (text.width(mark) + 1 if mark else 0) - 1
         segments = [Segment(" "), Segment(line.guide, palette.track)]
         room -= 1 + text.width(line.guide)
         for part_style, content in line.parts:
             content = text.cut(content, max(room, 0))
             segments += [Segment(content, getattr(palette, part_style)), Segment(" ")]
             room -= text.width(content) + 1
-        segments += [Segment(" " * max(room + 1, 0)), Segment(mark, getattr(palette, style))]
+        segments += [Segment(" " * max(room, 0)), Segment(mark, getattr(palette, style))]
         return segments
 
     def nothing(self) -> Sequence[str]:

@@ -34,7 +34,7 @@ from qmon.watch import Connection, Snapshot
 if TYPE_CHECKING:
     from qmon.watch import Watch
 
-NARROW = 118
+NARROW = 124
 LOW = 34
 
 

@@ -1,0 +1,186 @@
+"""Tabs, tree, header and banner of the dashboard."""
+
+from __future__ import annotations
+
+import pytest
+
+from qmon.capture.vm import TapState
+from qmon.tui.panes.network import NetworkPane
+from qmon.watch import Connection
+from tests.tui.apps import dashboard, shown, type_text, until
+
+SIZES = [(80, 24), (160, 50)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_every_tab_opens_by_its_number_and_by_the_mouse(size: tuple[int, int]) -> None:
+    async with dashboard(size=size) as (pilot, _screen, _):
+        for key, fact in (
+            ("2", "A (spoke first)"),
+            ("3", "forward"),
+            ("4", "u1 is captured"),
+            ("5", "Talk to the VM's monitor"),
+        ):
+            await pilot.press(key)
+            await until(lambda fact=fact: fact in shown(pilot))
+        await pilot.click("TabBar", offset=(3, 0))
+        await until(lambda: "Source" in shown(pilot))
+
+
+async def test_the_header_tells_drops_in_numbers() -> None:
+    async with dashboard() as (pilot, _screen, watch):
+        await until(lambda: "490 packets" in shown(pilot))
+        assert "0 dropped" in shown(pilot)
+        watch.change(dropped=1234, taps=(TapState("u1", 0, dropped=1234),))
+        await until(lambda: "1,234 dropped" in shown(pilot))
+        assert "● 1 tap " in shown(pilot)
+        assert "● 1,234 lost" in shown(pilot)
+
+
+async def test_a_lost_and_an_ended_vm_are_told_and_forgotten_when_it_is_back() -> None:
+    async with dashboard() as (pilot, _screen, watch):
+        watch.change(connection=Connection.LOST, connection_note="the VM is gone")
+        await until(lambda: "trying to attach again  (the VM is gone)" in shown(pilot))
+        watch.change(connection=Connection.CONNECTED, connection_note="")
+        await until(lambda: "trying to attach" not in shown(pilot))
+        watch.change(connection=Connection.ENDED)
+        await until(lambda: "The VM has ended" in shown(pilot))
+
+
+async def test_in_a_narrow_terminal_the_tree_comes_by_its_key_and_goes_by_esc() -> None:
+    async with dashboard(size=(80, 24)) as (pilot, _screen, _):
+        await until(lambda: "10.0.2.15" in shown(pilot))
+        assert "virtio-net-pci" not in shown(pilot)
+        await pilot.press("t")
+        await until(lambda: "virtio-net-pci" in shown(pilot))
+        await pilot.press("escape")
+        await until(lambda: "virtio-net-pci" not in shown(pilot))
+
+
+async def test_taps_go_on_and_off_from_the_tree_without_a_question() -> None:
+    async with dashboard() as (pilot, _screen, watch):
+        await pilot.press("t", "j", "space")
+        await until(lambda: ("untap", "u1") in watch.calls)
+        watch.change(taps=(TapState("t0", 1),))
+        await until(lambda: "● 1 tap " in shown(pilot))
+        await pilot.press("t")
+        await until(lambda: ("tap", "u1") in watch.calls)
+
+
+async def test_the_tree_keeps_its_cursor_when_the_network_changes() -> None:
+    async with dashboard() as (pilot, screen, watch):
+        tree = screen.query_one(NetworkPane)
+        await pilot.press("t", "G")
+        assert tree.selected is not None
+        assert tree.selected.id == "spare"
+        network = watch.snapshot().network
+        watch.change(network=type(network)(netdevs=network.netdevs[1:], nics=network.nics[1:]))
+        await until(lambda: "nic1" not in shown(pilot))
+        assert tree.selected.id == "spare"
+
+
+async def test_details_of_a_netdev() -> None:
+    async with dashboard() as (pilot, screen, _):
+        await pilot.press("t", "j", "enter")
+        await until(lambda: "net=10.0.2.0,restrict=off" in shown(pilot))
+        await pilot.press("escape")
+        await until(lambda: screen.is_current)
+
+
+async def test_a_conversation_shows_its_packets() -> None:
+    async with dashboard() as (pilot, _screen, _):
+        await until(lambda: "490 packets" in shown(pilot))
+        await pilot.press("2", "j", "enter")
+        await until(lambda: "8 of 490 packets" in shown(pilot))
+
+
+async def test_conversations_can_be_sorted() -> None:
+    async with dashboard() as (pilot, _screen, _):
+        await pilot.press("2")
+        await until(lambda: "Bytes▾" in shown(pilot))
+        await pilot.press("s")
+        await until(lambda: "Packets▾" in shown(pilot))
+
+
+async def test_usernet_rows_are_joined_with_what_was_captured() -> None:
+    async with dashboard() as (pilot, _screen, _):
+        await until(lambda: "490 packets" in shown(pilot))
+        await pilot.press("3")
+        await until(lambda: "10.0.2.15:40003" in shown(pilot))
+        row = next(line for line in shown(pilot).splitlines() if "10.0.2.15:40003" in line)
+        assert "ESTABLISHED" in row
+        assert " 8 " in row
+        await pilot.press("j", "enter")
+        await until(lambda: "8 of 490 packets" in shown(pilot))
+
+
+async def test_the_prompt_speaks_hmp_and_qmp() -> None:
+    async with dashboard() as (pilot, _screen, watch):
+        await pilot.press("colon")
+        await type_text(pilot, "info status")
+        await pilot.press("enter")
+        await until(lambda: "VM status: running" in shown(pilot))
+        await pilot.press("ctrl+t")
+        await type_text(pilot, "query-status")
+        await pilot.press("enter")
+        await until(lambda: '"status": "running"' in shown(pilot))
+        await type_text(pilot, "netdev_del [1]")
+        await pilot.press("enter")
+        await until(lambda: "arguments are one JSON object" in shown(pilot))
+        await pilot.press("up", "up", "enter")
+        await until(lambda: watch.session.asked.count("query-status") == 2)
+        await pilot.press("escape", "1")
+        await until(lambda: "Source" in shown(pilot))
+
+
+async def test_the_prompt_completes() -> None:
+    async with dashboard() as (pilot, screen, _watch):
+        await pilot.press("5", "ctrl+t")
+        await until(lambda: screen.query_one("Prompt").suggester is not None)
+        await type_text(pilot, "netdev_d")
+        await until(lambda: screen.query_one("Prompt")._suggestion)
+        await pilot.press("tab")
+        assert screen.query_one("Prompt").value == "netdev_del"
+
+
+async def test_a_prompt_without_a_monitor_says_so() -> None:
+    async with dashboard() as (pilot, _screen, watch):
+        watch.session = None
+        await pilot.press("colon", "x", "enter")
+        await until(lambda: "there is no monitor at present" in shown(pilot))
+
+
+async def test_another_vm_is_asked_for() -> None:
+    async with dashboard() as (pilot, screen, _):
+        await pilot.press("v")
+        assert screen.again
+
+
+@pytest.mark.parametrize("key", ["q", "ctrl+c"])
+async def test_leaving(key: str) -> None:
+    async with dashboard() as (pilot, screen, _):
+        await pilot.press(key)
+        await until(lambda: pilot.app._exit)
+        assert not screen.again
+
+
+async def test_ctrl_c_leaves_from_an_input_too() -> None:
+    async with dashboard() as (pilot, _screen, _):
+        await pilot.press("slash", "a", "ctrl+c")
+        await until(lambda: pilot.app._exit)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_help_names_the_keys_of_where_one_is(size: tuple[int, int]) -> None:
+    async with dashboard(size=size) as (pilot, _screen, _):
+        await pilot.press("question_mark")
+        await until(lambda: "Follow" in shown(pilot))
+        await pilot.press("escape", "t", "question_mark")
+        await until(lambda: "Start or end the capture" in shown(pilot))
+
+
+async def test_the_palette_offers_what_the_keys_do() -> None:
+    async with dashboard() as (pilot, _screen, _):
+        await pilot.press("ctrl+p")
+        await type_text(pilot, "Add a net")
+        await until(lambda: "Add a netdev, NIC or forward" in shown(pilot))
