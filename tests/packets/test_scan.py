@@ -2,6 +2,7 @@
 
 import random
 import struct
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def test_wrong_guesses_change_nothing(layout: Layout, seed: int, monkeypatch: py
 
     stop = rng.choice((len(data), rng.randrange(len(data))))
     found, end = walk(data, starts[3], stop, layout, guess)
-    whole = [start for start, after in zip(starts[3:], starts[4:], strict=False) if after <= stop]
+    whole = [start for start, after in pairwise(starts[3:]) if after <= stop]
     assert found.tolist() == whole
     assert end == (starts[starts.index(whole[-1]) + 1] if whole else starts[3])
 
