@@ -56,7 +56,4 @@ async def type_text(pilot: Pilot[None], text: str) -> None:
 def shown(pilot: Pilot[None]) -> str:
     """Return what the screen shows, as lines of text."""
     screen = pilot.app.screen
-    lines = []
-    for strip in screen._compositor.render_strips(screen.size):
-        lines.append(strip.text)
-    return "\n".join(lines)
+    return "\n".join(strip.text for strip in screen._compositor.render_strips(screen.size))

@@ -11,7 +11,7 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
+from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Input, Static
 
@@ -20,16 +20,17 @@ from qmon.errors import QmonError
 from qmon.packets.capture_filter import compile_filter
 
 
-class FilterBar(Horizontal):
+class FilterBar(Vertical):
     """Label, input, and the error, if there is one."""
 
     DEFAULT_CSS = """
     FilterBar {
-        height: 1; width: 1fr; display: none; background: $panel;
+        height: auto; width: 1fr; display: none; background: $panel;
+        Horizontal { height: 1; }
         #filter-label { width: auto; padding: 0 1; color: $accent; }
-        Input { width: 2fr; border: none; height: 1; padding: 0; background: $panel; }
+        Input { width: 1fr; border: none; height: 1; padding: 0; background: $panel; }
         Input:focus { border: none; }
-        #filter-error { width: 3fr; padding: 0 1; color: $error; text-wrap: nowrap; text-overflow: ellipsis; }
+        #filter-error { height: auto; max-height: 3; padding: 0 1; color: $error; display: none; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -55,8 +56,9 @@ class FilterBar(Horizontal):
 
     def compose(self) -> ComposeResult:
         """Make the line."""
-        yield Static("capture filter", id="filter-label")
-        yield Input(placeholder="tcp port 80 and host 10.0.2.15", id="filter", select_on_focus=False)
+        with Horizontal():
+            yield Static("capture filter", id="filter-label")
+            yield Input(placeholder="tcp port 80 and host 10.0.2.15", id="filter", select_on_focus=False)
         yield Static("", id="filter-error", markup=False)
 
     @property
@@ -88,7 +90,9 @@ class FilterBar(Horizontal):
     def _check(self, event: Input.Changed) -> None:
         event.stop()
         problem = self._problem(event.value)
-        self.query_one("#filter-error", Static).update(Text(problem, no_wrap=True, overflow="ellipsis"))
+        error = self.query_one("#filter-error", Static)
+        error.display = bool(problem)
+        error.update(Text(problem))
 
     @on(Input.Submitted)
     def _apply(self, event: Input.Submitted) -> None:
