@@ -187,6 +187,8 @@ class CaptureFile:
             self._have = 0
             self._unpack = Gunzip(packed)
             return self._begin()
+        if self.damage:
+            raise DamagedFile(f"{self._shown} cannot be read: {self.damage[0].reason}", offset=0)
         if not magic:
             raise DamagedFile(f"{self._shown} is empty: not even a capture's header is in it", offset=0)
         if magic[:4].hex() in _PCAP_MAGICS:

@@ -10,6 +10,7 @@ import numpy as np
 from qmon.packets.copying import U8
 
 MAGIC = bytes.fromhex("1f8b")
+PIECE_BYTES = 4096
 _GZIP_WINDOW = 31
 
 
@@ -31,16 +32,18 @@ class Gunzip:
                         raise zlib.error("it ends too early")
                     return 0
             self._touched = True
-            out = self._inflate.decompress(self._packed, len(free))
-            self._packed = self._inflate.unconsumed_tail
+            # By small pieces: where one is damaged, nothing of it comes out.
+            piece, self._packed = self._packed[:PIECE_BYTES], self._packed[PIECE_BYTES:]
+            out = self._inflate.decompress(piece, len(free))
             if self._inflate.eof:
-                self._next_member()
+                self._next_member(self._inflate.unused_data + self._packed)
+            else:
+                self._packed = self._inflate.unconsumed_tail + self._packed
             if out:
                 free[: len(out)] = np.frombuffer(out, np.uint8)
                 return len(out)
 
-    def _next_member(self) -> None:
-        rest = self._inflate.unused_data
+    def _next_member(self, rest: bytes) -> None:
         # Behind the last member there may be padding.
         self._packed = rest if rest.startswith(MAGIC) else b""
         self._inflate = zlib.decompressobj(_GZIP_WINDOW)

@@ -21,8 +21,7 @@ def test_frames_come_back(kept: Spool) -> None:
         batch = FrameBatch.from_frames(frames)
         if len(frames) > 2 and rng.random() < 0.5:
             batch, frames = batch.select(slice(0, None, 2)), frames[::2]
-        for position, frame in zip(kept.write(batch).tolist(), frames, strict=True):
-            written[position] = frame
+        written |= zip(kept.write(batch).tolist(), frames, strict=True)
     for position, frame in written.items():
         assert kept.read(position, len(frame)) == frame
     kept.close()
