@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.fixtures import fake_monitor as fake_monitor
 from tests.lab import cache, qemus
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}

@@ -41,6 +41,14 @@ class TooLong(ProtocolError):
     """A line is longer than any QMP peer would send."""
 
 
+class NotSent(Interrupted):
+    """The peer went away before the command was sent to it: it was not carried out."""
+
+
+class _Unsent(ExecInterruptedError):
+    pass
+
+
 def _may_be_greeting(start: bytes | bytearray) -> bool:
     text = start.lstrip()
     return not text or text.startswith(b"{")
@@ -88,6 +96,9 @@ class _Client(QMPClient):
         # QEMU would do without the line end; the relay reads lines.
         assert self._writer is not None
         self._writer.write(bytes(msg) + b"\n")
+        waiting = self._pending.get(str(msg.get("id")))
+        if waiting is not None and self._writer.transport.is_closing():
+            waiting.put_nowait(_Unsent("Disconnected"))
 
     def _cb_inbound(self, msg: Message) -> Message:
         # Not to the log: it would format every message, however large.
@@ -204,7 +215,8 @@ class Connection:
         """Send a command and return its reply, `{"return": …}` or `{"error": {"class", "desc"}}`, with an id.
 
         A descriptor is sent immediately before its command, one at a time, for QEMU keeps only the last.
-        Raises `Interrupted` or `TimedOut`; `timeout_s` None waits for as long as the connection lasts.
+        Raises `Interrupted` (`NotSent` where that is sure) or `TimedOut`; without a `timeout_s` it waits for
+        as long as the connection lasts.
         """
         check_arguments(command)
         check_arguments(arguments or {})
@@ -221,7 +233,9 @@ class Connection:
                 f"{plain(command)}: no answer within {timeout_s:g} s",
                 hint="The VM may still carry it out.",
             ) from None
-        except (ExecInterruptedError, StateError, OSError) as problem:
+        except (_Unsent, StateError) as problem:
+            raise NotSent(f"{plain(command)}: the monitor was lost before this was sent") from problem
+        except (ExecInterruptedError, OSError) as problem:
             raise Interrupted(
                 f"{plain(command)}: the monitor was lost before the answer came",
                 hint="Whether it was carried out cannot be known: look before repeating it.",

@@ -64,13 +64,14 @@ async def join(
     if place is None:
         return Joined(await _attach(address, deadline, patience_s, on_event), None, None)
     while True:
-        if lock := place.try_lock():
-            try:
-                return Joined(await _attach(address, deadline, patience_s, on_event), lock, None)
-            except BaseException:
-                lock.release()
-                raise
-        if joined := await _join_relay(address, place, deadline, on_event):
+        try:
+            joined = await _hold(address, place, deadline, patience_s, on_event)
+            joined = joined or await _join_relay(address, place, deadline, on_event)
+        except NotPrivate as problem:
+            raise CannotAttach(
+                f"cannot attach to {address}: {problem.message}", hint=problem.hint
+            ) from problem
+        if joined:
             return joined
         if loop.time() >= deadline:
             raise CannotAttach(
@@ -78,6 +79,20 @@ async def join(
                 + _by(place.locked_by())
             )
         await asyncio.sleep(_PAUSE_S)
+
+
+async def _hold(
+    address: Address, place: Place, deadline: float, patience_s: float, on_event: OnEvent
+) -> Joined | None:
+    """Attach to the monitor itself as the one who shares it; None if another qmon does."""
+    lock = place.try_lock()
+    if lock is None:
+        return None
+    try:
+        return Joined(await _attach(address, deadline, patience_s, on_event), lock, None)
+    except BaseException:
+        lock.release()
+        raise
 
 
 def _place(address: Address) -> Place | None:

@@ -115,6 +115,7 @@ class Session:
         session.version = Version.from_greeting(session.greeting)
         session._use(joined)
         session._life = asyncio.create_task(session._live(joined), name=f"monitor of {address}")
+        await asyncio.sleep(0)  # From here on the relay, if it is ours, listens.
         return session
 
     async def __aenter__(self) -> Self:
@@ -234,7 +235,7 @@ class Session:
         timeout_s: float | None,
         fd: int | None = None,
     ) -> Any:
-        from qmon.monitor.connection import result
+        from qmon.monitor.connection import NotSent, result
         from qmon.monitor.relay import refused_for_handover
 
         limit_s = self._command_s if timeout_s is None else timeout_s
@@ -246,10 +247,12 @@ class Session:
             try:
                 left_s = max(deadline - loop.time(), 0.01)
                 reply = await joined.connection.call(command, arguments, timeout_s=left_s, fd=fd)
-            except Interrupted:
-                if joined.about is None or not _only_asks(command, arguments):
+            except Interrupted as problem:
+                # What was not sent, or only asks, can be sent through the next holder.
+                again = isinstance(problem, NotSent) or _only_asks(command, arguments)
+                if joined.about is None or not again:
                     raise
-                continue  # Asking again through the next holder harms nothing.
+                continue
             except TimedOut:
                 raise self._timed_out(command, limit_s, joined) from None
             if joined.about is None or not refused_for_handover(reply):
@@ -334,7 +337,7 @@ class Session:
                 # In this order: the next holder finds the lock free and the monitor without a client.
                 await relay.drain()
                 await joined.connection.close()
-                joined.lock.release(forever=lost is not None)
+                joined.lock.release()
                 self._relay = None
                 await relay.hang_up()
                 serving.cancel()

@@ -188,14 +188,12 @@ class Lock:
             raise
         return listener
 
-    def release(self, *, forever: bool = False) -> None:
-        """Let another qmon hold the monitor; `forever` also removes the files, for the VM has ended."""
+    def release(self) -> None:
+        """Let another qmon hold the monitor; both files go, and are made again by the next."""
         if self._fd is None:
             return
-        with suppress(OSError):
-            self.place.socket_path.unlink()
-        if forever:
+        for path in (self.place.socket_path, self.place.lock_path):
             with suppress(OSError):
-                self.place.lock_path.unlink()
+                path.unlink()
         os.close(self._fd)
         self._fd = None

@@ -9,9 +9,10 @@ In a test, ask for the fixture `fake_monitor`:
         assert fake_monitor.sent == [("query-name", {})]
 
 Without more it is a running QEMU 7.2.22 without a network: it greets, knows `query-status`, `query-name`,
-`query-version`, `query-commands`, `query-qmp-schema`, `add-fd`/`remove-fd`/`query-fdsets` and answers every other command of its schema
-with `CommandNotFound`, which fails the test at its end unless `fake_monitor.forgiving = True`. Each command is checked
-against the schema recorded from that QEMU: a wrong name, a missing or mistyped argument fails the test.
+`query-version`, `query-commands`, `query-qmp-schema`, `add-fd`, `remove-fd` and `query-fdsets`, and answers every
+other command of its schema with `CommandNotFound`, which fails the test at its end unless
+`fake_monitor.forgiving = True`. Each command is checked against the schema recorded from that QEMU: a wrong name, a
+missing or mistyped argument fails the test.
 
     fake_monitor.version("11.1.3")             another recorded QEMU (before the client comes)
     fake_monitor.refuse("netdev_add", "no")    an error reply

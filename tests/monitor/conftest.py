@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from qmon.monitor.address import UnixAddress
-from tests.fakes.fixtures import fake_monitor as fake_monitor
 
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
