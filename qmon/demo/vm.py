@@ -6,6 +6,7 @@ leaves nothing behind.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -76,12 +77,34 @@ class DemoVm:
 
     def _wait_for_monitor(self) -> None:
         deadline = time.monotonic() + START_S
-        while not self.process.monitor.exists():
+        while not _answers(self.process.monitor, deadline):
             if self.process.status is not None:
                 raise _did_not_start(self.process.status, self.process.last_words())
             if time.monotonic() > deadline:
                 raise QmonError(f"QEMU opened no monitor in {START_S:.0f} s", hint=self.process.last_words())
             time.sleep(0.01)
+
+
+def _answers(monitor: Path, deadline: float) -> bool:
+    """Tell whether QEMU is up.
+
+    Its monitor's socket is there before the devices are, and the greeting comes from a thread of its own; a command
+    is answered only when all devices were made.
+    """
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(max(deadline - time.monotonic(), 0.01))
+        heard = b""
+        try:
+            client.connect(str(monitor))
+            client.sendall(b'{"execute": "qmp_capabilities"}')
+            while b'"return"' not in heard:
+                piece = client.recv(4096)
+                if not piece:
+                    return False
+                heard += piece
+        except OSError:
+            return False
+    return True
 
 
 def arguments(directory: Path, tftp: Path, accel: str, *, paused: bool) -> list[str]:
