@@ -70,10 +70,12 @@ class Guardian:
         """Guard it no longer: QEMU has stopped to write there. Without anything to guard the process ends."""
         if self._held.pop(guarded.number, None) is None:
             return
+        if self._held and self.check():
+            return
+        if self._socket is not None:
+            self._send(f"drop {guarded.number}".encode(), [])
         if not self._held:
             self._end()
-        elif not self.check():
-            self._send(f"drop {guarded.number}".encode(), [])
 
     def check(self) -> bool:
         """Start a guardian where there is none (any more) though something is to be guarded; say if it was so."""

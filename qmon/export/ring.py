@@ -100,7 +100,7 @@ class FileSeries:
                 self._file.packets(batch.select(slice(0, count)), interfaces)
                 self.written += count
                 batch = batch.select(slice(count, None))
-            if len(batch):
+            else:
                 self._turn(int(batch.time_ns[0]), interfaces)
 
     def note(self, note: Note, interfaces: Sequence[Interface]) -> None:
