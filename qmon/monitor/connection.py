@@ -25,6 +25,9 @@ GREETING_LIMIT_BYTES = 64 << 10
 MESSAGE_LIMIT_BYTES = 64 << 20  # QEMU's own limit for one token (qobject/json-lexer.c).
 CLOSING_S = 1.0
 _READ_BYTES = 256 << 10
+# A pretty message ends with a brace at the beginning of a line; what is inside is indented.
+_PRETTY_ENDS = (b"\n}\r\n", b"\n}\n")
+_LONGEST_END_BYTES = 4
 # QEMU refuses deeper ones as a parse error without an id (qobject/json-parser.c has 1024).
 _NESTING_LIMIT = 128
 
@@ -49,6 +52,15 @@ class _Unsent(ExecInterruptedError):
     pass
 
 
+def _end_of_message(buffer: bytearray, searched: int) -> int:
+    """Return the length of the first whole message, 0 if there is none; before `searched` no line ends."""
+    if buffer.startswith((b"{\r\n", b"{\n")):
+        at = max(searched, 1)
+        ends = [found + len(end) for end in _PRETTY_ENDS if (found := buffer.find(end, at)) >= 0]
+        return min(ends, default=0)
+    return buffer.find(b"\n", searched) + 1
+
+
 def _may_be_greeting(start: bytes | bytearray) -> bool:
     text = start.lstrip()
     return not text or text.startswith(b"{")
@@ -64,31 +76,32 @@ class _Client(QMPClient):
         self._on_event = on_event
 
     async def _readline(self) -> bytes:
+        """Return the next message: a line, or several from a brace alone to a brace alone (`-qmp-pretty`)."""
         assert self._reader is not None
         limit = MESSAGE_LIMIT_BYTES if self.greeted else GREETING_LIMIT_BYTES
         buffer, searched = self.unparsed, 0
-        while (end := buffer.find(b"\n", searched)) < 0:
-            searched = len(buffer)
+        while not (end := _end_of_message(buffer, searched)):
+            searched = max(len(buffer) - _LONGEST_END_BYTES, 0)
             if not self.greeted and not _may_be_greeting(buffer):
                 raise ProtocolError("not a QMP greeting")
-            if searched > limit:
-                raise TooLong(f"a line of more than {limit} bytes")
+            if len(buffer) > limit:
+                raise TooLong(f"a message of more than {limit} bytes")
             chunk = await self._reader.read(_READ_BYTES)
             if not chunk:
                 raise EOFError
             buffer += chunk
-        line = bytes(buffer[: end + 1])
-        if not self.greeted and not _may_be_greeting(line):
+        message = bytes(buffer[:end])
+        if not self.greeted and not _may_be_greeting(message):
             raise ProtocolError("not a QMP greeting")
-        del buffer[: end + 1]
-        return line
+        del buffer[:end]
+        return message
 
     async def _do_recv(self) -> Message:
-        line = await self._readline()
-        while not line.strip():
-            line = await self._readline()
+        text = await self._readline()
+        while not text.strip():
+            text = await self._readline()
         try:
-            return Message(line)
+            return Message(text)
         except (ValueError, RecursionError) as problem:
             raise ProtocolError(f"not a JSON message: {problem}") from problem
 

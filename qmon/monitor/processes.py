@@ -112,11 +112,17 @@ def _unix_clients(path: str) -> Clients | None:
     if path.startswith("@"):
         names, file = {b"\0" + os.fsencode(path[1:])}, None
     else:
-        names = {os.fsencode(path), os.fsencode(os.path.realpath(path))}
+        # A path through /proc/PID/root is one in another mount namespace: resolved, it would name one in ours.
+        away = path.startswith("/proc/")
+        names = {os.fsencode(path)} if away else {os.fsencode(path), os.fsencode(os.path.realpath(path))}
         found = Path(path).stat()
         # The kernel's own form of a device number has 20 bits of minor.
         file = (found.st_ino & 0xFFFFFFFF, os.major(found.st_dev) << 20 | os.minor(found.st_dev))
-    same = [sock for sock in _unix_sockets() if (file and sock.file == file) or sock.name in names]
+    sockets = list(_unix_sockets())
+    # Of two sockets that were bound to one path the file tells which is there now; overlayfs shows other numbers
+    # than the kernel's own, and leaves only the name.
+    same = [sock for sock in sockets if file and sock.file == file]
+    same = same or [sock for sock in sockets if sock.name in names]
     listeners = [sock for sock in same if sock.state == _LISTENING]
     if not listeners:
         return None

@@ -91,12 +91,17 @@ class _Client:
             self._forget_descriptors()
 
     def _refuse_the_rest(self) -> None:
-        # What came since the last look would be lost with the socket, its sender left in doubt.
+        # What came since the last look would be lost with the socket, and its sender left in doubt. From the
+        # shutdown on, the sender's own send fails.
         with suppress(OSError):
-            self._received += self._sock.recv(_READ_BYTES, socket.MSG_DONTWAIT)
-            for line in self._received.split(b"\n")[:-1]:
-                with suppress(ValueError, RecursionError, AttributeError):
-                    self._sock.send(encode({**_NOT_SENT, "id": json.loads(line).get("id")}))
+            self._sock.shutdown(socket.SHUT_RD)
+            for data in self._out:
+                self._sock.send(data)
+            while data := self._sock.recv(_READ_BYTES, socket.MSG_DONTWAIT):
+                self._received += data
+        for line in self._received.split(b"\n")[:-1]:
+            with suppress(OSError, ValueError, RecursionError, AttributeError):
+                self._sock.send(encode({**_NOT_SENT, "id": json.loads(line).get("id")}))
 
     async def _attend(self) -> None:
         try:

@@ -94,8 +94,17 @@ def _key(address: Address) -> str:
     elif address.path.startswith("@"):
         name = f"abstract:{Path('/proc/self/ns/net').stat().st_ino}:{address.path}"
     else:
-        name = f"unix:{os.path.realpath(address.path)}"
+        name = _unix_key(address.path)
     return "monitor-" + blake2b(os.fsencode(name), digest_size=8).hexdigest()
+
+
+def _unix_key(path: str) -> str:
+    # The file itself, for one path can name two in different mount namespaces.
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return f"unix:{os.path.realpath(path)}"
+    return f"unix:{found.st_dev}:{found.st_ino}"
 
 
 def _open_ours(path: str, flags: int) -> int:

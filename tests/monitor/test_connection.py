@@ -16,7 +16,7 @@ from qmon.monitor.connection import check_arguments
 from qmon.monitor.session import Session
 from qmon.text import plain
 from tests.fakes.fixtures import serving
-from tests.fakes.monitor import FakeMonitor, HangUp, Stall
+from tests.fakes.monitor import FakeMonitor, HangUp, Split, Stall
 from tests.monitor.conftest import stranger
 
 FAST_S = 0.3
@@ -43,7 +43,7 @@ async def error_of(awaitable: Awaitable[object]) -> QmonError:
         (b'{"a":' * 3000 + b"\n", "no QMP monitor"),
         (b'{"number": ' + b"9" * 5000 + b"}\n", "no QMP monitor"),
         (b'{"\xff": 1}\n', "no QMP monitor"),
-        (b"{" + b" " * 70_000, "a line of more than 65536 bytes"),
+        (b"{" + b" " * 70_000, "a message of more than 65536 bytes"),
         (b'{"QMP": {"version"', "only part of a QMP greeting"),
         (b"", "no QMP greeting came within"),
     ],
@@ -151,6 +151,29 @@ async def test_garbage_after_the_greeting_ends_the_session(fake_monitor: FakeMon
         error = await error_of(session.execute("query-name"))
     assert isinstance(error, Interrupted)
     assert "broke the protocol" in error.message
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+async def test_messages_over_several_lines(
+    fake_monitor: FakeMonitor, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """As a monitor with pretty=on sends them."""
+
+    async def send_pretty(client: Any, message: Any) -> None:
+        await client.send_bytes(json.dumps(message, indent=4).replace("\n", "\r\n").encode() + b"\r\n")
+
+    monkeypatch.setattr("tests.fakes.monitor._Client.send", send_pretty)
+    fake_monitor.fault(Split(size))
+    fake_monitor.answer("qom-get", {"a": [{}, {"b": "}\n}"}], "c": []})
+    async with await Session.attach(fake_monitor.address) as session:
+        events = session.events()
+        for _ in range(3):
+            await fake_monitor.event("STOP", {"a": {"b": 1}})
+            assert await session.execute("qom-get", {"path": "/", "property": "x"}) == {
+                "a": [{}, {"b": "}\n}"}],
+                "c": [],
+            }
+            assert (await anext(events)).data == {"a": {"b": 1}}
 
 
 async def test_an_endless_line_is_not_kept(

@@ -119,6 +119,16 @@ async def test_a_tcp_monitor(qemu: Qemu, unused_tcp_port: int) -> None:
         assert vm.running
 
 
+async def test_a_pretty_monitor(qemu: Qemu) -> None:
+    words = "-qmp-pretty unix:{directory}/pretty.sock,server=on,wait=off"
+    async with start_vm(qemu, *VM_ARGUMENTS, *words.split(), monitors=0) as vm:
+        address = UnixAddress(str(vm.directory / "pretty.sock"))
+        async with await Session.attach(address) as session, await Session.attach(address) as other:
+            assert other.shared
+            await STORIES["look"](session)
+            await STORIES["change"](other)
+
+
 async def test_an_abstract_socket(qemu_one: Qemu) -> None:
     name = f"qmon-test-{os.getpid()}"
     words = f"-chardev socket,id=m,path={name},abstract=on,server=on,wait=off -mon chardev=m,mode=control"

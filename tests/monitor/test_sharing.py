@@ -72,6 +72,16 @@ def test_one_monitor_has_one_place_however_it_is_spelled(runtime_directory: Path
     assert sharing.relay_path(UnixAddress("@a.sock")) != plain
 
 
+def test_a_file_has_one_place_whatever_leads_to_it(runtime_directory: Path) -> None:
+    """By way of another mount namespace, for one: a path there may name another socket here."""
+    path = runtime_directory / "a.sock"
+    path.touch()
+    here = sharing.relay_path(UnixAddress(str(path)))
+    assert sharing.relay_path(UnixAddress(f"/proc/self/root{path}")) == here
+    (runtime_directory / "b.sock").touch()
+    assert sharing.relay_path(UnixAddress(str(runtime_directory / "b.sock"))) != here
+
+
 def test_a_lock_is_one_qmons_and_says_whose() -> None:
     place = Place.of(ADDRESS)
     assert sharing.holder_pid(ADDRESS) is None
