@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 from types import TracebackType
 from typing import IO, Self
 
@@ -56,6 +57,9 @@ class Wireshark:
     ) -> None:
         self.end_of_stream()
         self._messages.close()
+        assert self._process is not None
+        # It may outlive us; should it not, somebody has to take note of its end.
+        threading.Thread(target=self._process.wait, daemon=True, name="wait for Wireshark").start()
 
     @property
     def descriptor(self) -> int:
