@@ -11,7 +11,6 @@ from pathlib import Path
 from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.dhcp6 import DUID_LLT, DHCP6_Request, DHCP6_Solicit, DHCP6OptClientId, DHCP6OptIA_NA
 from scapy.layers.dns import DNS, DNSQR, DNSRR, DNSRRSOA, DNSRRSRV
-from scapy.layers.http import HTTP, HTTPRequest, HTTPResponse
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_Router_Alert
 from scapy.layers.inet6 import (
     ICMPv6DestUnreach,
@@ -122,8 +121,10 @@ def _packets() -> dict[str, Packet]:
         "tcp ip options": guest
         / IP(src="10.0.2.15", dst="10.0.2.2", options=[IPOption_Router_Alert()])
         / TCP(dport=443, sport=5000),
-        "http get": _tcp(flags="PA") / HTTP() / HTTPRequest(Host=b"demo.invalid", Path=b"/boot.ipxe"),
-        "http ok": _tcp(flags="PA", sport=80, dport=50001) / HTTP() / HTTPResponse() / Raw(b"body"),
+        "http get": _tcp(flags="PA")
+        / Raw(b"GET /boot.ipxe HTTP/1.1\r\nHost: demo.invalid\r\nContent-Length: 0\r\n\r\n"),
+        "http ok": _tcp(flags="PA", sport=80, dport=50001)
+        / Raw(b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 4\r\n\r\nbody"),
         "http raw": _tcp(flags="PA") / Raw(b"POST /x HTTP/1.0\r\nHost: a\r\n\r\nabc"),
         "http rest": _tcp(flags="PA", sport=80, dport=50002) / Raw(b"only the rest of a body"),
         "tls hello": _tcp(flags="PA", dport=443) / Raw(HELLO),
