@@ -62,4 +62,4 @@ def _print_table(vms: list[Vm]) -> None:
     out.table(("PID", "NAME", "MACHINE", "STATE", "MONITOR"), rows)
     for vm in vms:
         if vm.reason:
-            out.talk(f"pid {vm.pid}: {vm.reason}; {vm.hint}")
+            out.talk(f"pid {vm.pid}: {vm.reason}\n  {vm.hint}")

@@ -12,9 +12,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 _QEMU = re.compile(r"\.?(qemu-system-.+|qemu-kvm|qemu|kvm)")
+_EMULATOR = re.compile(r"\.?(qemu-system-.+|qemu-kvm)")
 _LOADER = re.compile(r"ld-linux.*|ld-musl.*|ld64?\.so.*")
 _SECTION = re.compile(r'\[\s*([\w-]+)(?:\s+"([^"]*)")?\s*\]')
 _ASSIGNMENT = re.compile(r'([\w.-]+)\s*=\s*"([^"]*)"')
+_TELLING = frozenset(
+    {"qmp", "qmp-pretty", "mon", "monitor", "machine", "M", "netdev", "nic", "device", "accel", "chardev"}
+    | {
+        "display",
+        "nographic",
+        "nodefaults",
+        "drive",
+        "hda",
+        "cdrom",
+        "kernel",
+        "m",
+        "smp",
+        "cpu",
+        "enable-kvm",
+    }
+)
 _SOCKET_SCHEMES = ("unix", "tcp", "telnet", "tn3270", "websocket")
 _ON = frozenset({"on", "yes", "true"})
 
@@ -69,6 +86,13 @@ def is_qemu(executable: str, argv: Sequence[str]) -> bool:
     if _QEMU.fullmatch(name):
         return not name.startswith("qemu-system-") or len(argv) > 0
     return bool(_LOADER.fullmatch(name)) and _loaded(argv) is not None
+
+
+def speaks_as_qemu(argv: Sequence[str]) -> bool:
+    """Tell whether the words look like a QEMU's own rather than a wrapper's, whatever the program is called."""
+    words = argv[1:]
+    telling = {word.lstrip("-") for word in words if word.startswith("-")} & _TELLING
+    return len(telling) > 1 and not any(_EMULATOR.fullmatch(_basename(word)) for word in words)
 
 
 def _loaded(argv: Sequence[str]) -> int | None:

@@ -6,6 +6,7 @@ blocks the next client, and lets a VM go that was waiting for its first one.
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 from collections.abc import Iterator
@@ -13,31 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qmon.errors import CannotAttach
-from qmon.monitor import commandline, processes, sharing
+from qmon.monitor import commandline, reach
 from qmon.monitor.address import Address, Name, Pid, Target, TcpAddress, UnixAddress
+from qmon.monitor.reach import MonitorSocket
 from qmon.text import plain
 
+__all__ = ["ADD_A_MONITOR", "MonitorSocket", "Resolved", "Vm", "find_vm", "list_vms", "read_vm", "resolve"]
+
 ADD_A_MONITOR = "-qmp unix:/tmp/{name}.qmp,server=on,wait=off"
+# What `-version` prints (system/vl.c): in every emulator, and in no wrapper.
+_PROGRAM_SAYS = b"QEMU emulator version"
 _BEST_FIRST = ("free", "shared", "waiting", "busy")
 _ADVICE = {
     "busy": "a QMP socket serves one client at a time; give the VM a second one: ",
     "none": "start the VM with a QMP socket, or by `qmon run -- …`: ",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class MonitorSocket:
-    """One monitor that listens. `state` is free, busy, shared (a qmon relays it) or waiting (for a first client).
-
-    `reason` says why it is no use to qmon, where that is so; then `state` is none.
-    """
-
-    address: Address | None
-    protocol: str
-    state: str
-    holder_pid: int | None = None
-    holder_command: str | None = None
-    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +62,25 @@ class Vm:
             return None
         if self.monitor:
             return _held(self.monitor)
-        return next((one.reason for one in self.monitors if one.reason and one.protocol == "qmp"), None) or (
-            "it has only a human monitor" if self.monitors else "it was started without a monitor socket"
-        )
+        if useless := self._useless:
+            return useless.reason
+        return "it has only a human monitor" if self.monitors else "it was started without a monitor socket"
 
     @property
     def hint(self) -> str | None:
         """What would let qmon attach, where it cannot."""
         if self.reason is None:
             return None
+        if self.state == "none" and (useless := self._useless) is not None and useless.hint is not None:
+            return useless.hint
         name = re.sub(r"[^\w.-]", "_", self.name or "vm")
         return _ADVICE[self.state] + ADD_A_MONITOR.format(name=name)
+
+    @property
+    def _useless(self) -> MonitorSocket | None:
+        """The QMP monitor to name where none is of use: one that something would help, if there is one."""
+        useless = [one for one in self.monitors if one.protocol == "qmp" and one.reason is not None]
+        return min(useless, key=lambda one: one.hint is None, default=None)
 
     def is_running(self) -> bool:
         """Tell whether this very process still runs."""
@@ -106,15 +105,15 @@ def read_vm(pid: int) -> Vm | None:
     try:
         argv = _argv(pid)
         executable = _executable(pid, argv)
-        if not argv or not commandline.is_qemu(executable, argv):
+        if not argv or not (commandline.is_qemu(executable, argv) or _is_renamed_qemu(pid, argv)):
             return None
         ticks, uid = _start_ticks(pid), Path(f"/proc/{pid}").stat().st_uid
     except OSError:
         return None
     if ticks is None:
         return None
-    line = commandline.parse(argv, lambda path: _read_config(pid, path))
-    monitors = tuple(_monitor(pid, monitor) for monitor in line.monitors)
+    line = commandline.parse(argv, lambda path: reach.text_of(pid, path))
+    monitors = tuple(reach.look(pid, monitor) for monitor in line.monitors)
     return Vm(pid, ticks, line.name, line.machine, commandline.binary(executable, argv), uid, argv, monitors)
 
 
@@ -201,6 +200,19 @@ def _executable(pid: int, argv: tuple[str, ...]) -> str:
         return argv[0] if argv else ""
 
 
+def _is_renamed_qemu(pid: int, argv: tuple[str, ...]) -> bool:
+    """Tell whether this is a QEMU under a name of its owner's choice: by its words first, then by its program."""
+    if not commandline.speaks_as_qemu(argv):
+        return False
+    try:
+        with open(f"/proc/{pid}/exe", "rb") as program:
+            content = mmap.mmap(program.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError):
+        return False
+    with content:
+        return content.find(_PROGRAM_SAYS) >= 0
+
+
 def _start_ticks(pid: int) -> int | None:
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
@@ -209,123 +221,6 @@ def _start_ticks(pid: int) -> int | None:
     # The name in brackets may hold anything; field 22 (proc(5)) is the 20th after it.
     fields = stat.rpartition(b")")[2].split()
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
-
-
-def _read_config(pid: int, path: str) -> str | None:
-    try:
-        return Path(_seen_from_here(pid, path)).read_text(encoding="utf-8", errors="replace")[:1_000_000]
-    except OSError:
-        return None
-
-
-def _directories(pid: int) -> Iterator[str]:
-    """Yield where a relative path of the VM's may start: its directory, or the one it was started in."""
-    try:
-        yield os.readlink(f"/proc/{pid}/cwd")  # noqa: PTH115
-        # With -daemonize QEMU moves to /; the shell's PWD still tells where it was started.
-        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return
-    yield from (os.fsdecode(entry[4:]) for entry in environment if entry.startswith(b"PWD=/"))
-
-
-def _seen_from_here(pid: int, path: str) -> str:
-    """Return the path of a VM's file as this process has to spell it."""
-    absolute = [path] if path.startswith("/") else [f"{start}/{path}" for start in _directories(pid)]
-    candidates = [os.path.normpath(one) for one in absolute]
-    root = f"/proc/{pid}/root"
-    try:
-        if not Path(root).samefile("/"):
-            candidates = [root + one for one in candidates] + candidates
-    except OSError:
-        pass  # Another user's process: its root may not be looked at, and is most often ours.
-    return next((one for one in candidates if Path(one).exists()), candidates[0] if candidates else path)
-
-
-def _monitor(pid: int, monitor: commandline.Monitor) -> MonitorSocket:
-    chardev, protocol = monitor.chardev, monitor.protocol
-    if chardev.backend != "socket":
-        return MonitorSocket(
-            None, protocol, "none", reason=f"its monitor is on {chardev.backend}, not on a socket"
-        )
-    if not chardev.plain:
-        return MonitorSocket(None, protocol, "none", reason="its monitor speaks telnet, websocket or TLS")
-    if not chardev.listens and chardev.fd is None:
-        return MonitorSocket(
-            None, protocol, "none", reason="its monitor connects to somebody instead of listening"
-        )
-    address = _address(pid, chardev)
-    if address is None:
-        return MonitorSocket(
-            None, protocol, "none", reason="where its monitor listens cannot be seen from here"
-        )
-    return _with_state(pid, MonitorSocket(address, protocol, "free"), waits=chardev.waits)
-
-
-def _address(pid: int, chardev: commandline.Chardev) -> Address | None:
-    if chardev.path is not None:
-        path = chardev.path
-        return UnixAddress(f"@{path}" if chardev.abstract else _seen_from_here(pid, path))
-    if chardev.port is not None:
-        host = chardev.host or "127.0.0.1"
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}.get(host, host)
-        return (
-            TcpAddress(host, int(chardev.port)) if chardev.port.isdecimal() and chardev.port != "0" else None
-        )
-    return _inherited(pid, chardev.fd) if chardev.fd else None
-
-
-def _inherited(pid: int, fd: str) -> Address | None:
-    """Return the path of a listening socket that QEMU was handed as a descriptor, as libvirt does."""
-    try:
-        target = os.readlink(f"/proc/{pid}/fd/{fd}")  # noqa: PTH115
-        lines = (
-            Path(f"/proc/{pid}/net/unix").read_text(encoding="utf-8", errors="surrogateescape").split("\n")
-        )
-    except OSError:
-        return None
-    for line in lines:
-        fields = line.split(maxsplit=7)
-        if len(fields) == 8 and target == f"socket:[{fields[6]}]":
-            path = fields[7]
-            return UnixAddress(path if path.startswith("@") else _seen_from_here(pid, path))
-    return None
-
-
-def _with_state(pid: int, monitor: MonitorSocket, *, waits: bool) -> MonitorSocket:
-    address, protocol = monitor.address, monitor.protocol
-    assert address is not None
-    if (
-        isinstance(address, UnixAddress)
-        and not address.path.startswith("@")
-        and not Path(address.path).exists()
-    ):
-        return MonitorSocket(
-            None, protocol, "none", reason=f"its socket {plain(address.path)} is not there any more"
-        )
-    clients = processes.clients_of(address)
-    if clients is None or not (clients.connected or clients.pending):
-        return MonitorSocket(address, protocol, "waiting" if waits and _waits(pid) else "free")
-    if protocol == "qmp" and (qmon := sharing.holder_pid(address)) is not None:
-        return MonitorSocket(address, protocol, "shared", qmon, _command(qmon))
-    holder = processes.owner(clients.inodes)
-    return MonitorSocket(
-        address, protocol, "busy", holder.pid if holder else None, holder.command if holder else None
-    )
-
-
-def _command(pid: int) -> str | None:
-    process = processes.process(pid)
-    return process.command if process else None
-
-
-def _waits(pid: int) -> bool:
-    # A QEMU that waits for a monitor's first client has not made its CPUs' threads yet: there is only the main
-    # thread and the one of RCU.
-    try:
-        return len(os.listdir(f"/proc/{pid}/task")) <= 2  # noqa: PTH208
-    except OSError:
-        return False
 
 
 def _same(one: Address, other: Address) -> bool:

@@ -136,7 +136,8 @@ class LabVm:
             running = Path(f"/proc/{self.pid}/cmdline").read_bytes()
         except OSError:
             return False
-        return running.startswith(self.argv[0].encode() + b"\0")
+        # A QEMU may itself be started through other words, such as unshare's.
+        return running.partition(b"\0")[0].decode() in self.argv
 
     async def _until(self, fact: Any) -> None:
         while True:
