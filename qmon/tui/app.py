@@ -35,9 +35,9 @@ class QmonApp(App[None]):
         self.register_theme(QMON_THEME)
         self.theme = QMON_THEME.name
 
-    async def on_mount(self) -> None:
-        """Show the first screen."""
-        await self.push_screen(self._first)
+    def get_default_screen(self) -> Screen[Any]:
+        """Start with the first screen itself: an empty one below it would only be laid out for nothing."""
+        return self._first
 
     def action_help(self) -> None:
         """Show the keys of where you are."""

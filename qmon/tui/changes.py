@@ -36,6 +36,7 @@ class Intent:
     act: Callable[[Session], Awaitable[object]]
     done: str | Callable[[object], str]
     warning: str = ""
+    patience: str = ""
 
 
 _ADDITIONS = (
@@ -78,6 +79,8 @@ class Changes:
         if not await self._screen.app.push_screen_wait(dialog):
             return
         watch = self._screen.watch_vm
+        if intent.patience:
+            self._screen.notify(text.plain(intent.patience), markup=False)
         for command in intent.commands:
             watch.log("change", command)
         try:
@@ -224,12 +227,15 @@ class Changes:
     async def _remove(self, subject: Nic | Netdev | Forward) -> None:
         session = self._session()
         if isinstance(subject, Nic):
+            commands = await change.plan_unplug(session, subject.id)
+            both = any(command.startswith("netdev_del") for command in commands)
             intent = Intent(
-                f"Unplug the NIC {subject.id}" + (f" and remove {subject.netdev}" if subject.netdev else ""),
-                await change.plan_unplug(session, subject.id),
+                f"Unplug the NIC {subject.id}" + (f" and remove {subject.netdev}" if both else ""),
+                commands,
                 lambda session: change.unplug(session, subject.id, timeout_s=UNPLUG_TIMEOUT_S),
                 f"{subject.id} is unplugged",
                 "The guest has to let go of it, which takes a guest that runs an operating system.",
+                f"Waiting until the guest lets go of {subject.id}, at most {UNPLUG_TIMEOUT_S:.0f} s",
             )
         elif isinstance(subject, Netdev):
             used = subject.nic is not None

@@ -14,6 +14,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
@@ -87,6 +88,7 @@ class RowView(Widget, can_focus=True):
         self.cursor: int | None = None
         self._strips: dict[tuple[object, ...], Strip] = {}
         self._dragging = False
+        self._background = Style()
 
     # What a subclass says
 
@@ -304,10 +306,14 @@ class RowView(Widget, can_focus=True):
         """Show the cursor as at rest."""
         self.refresh()
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Draw lines; what they have in common is found out once."""
+        self._background = self.rich_style
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
         """Draw one line of the widget."""
-        width = self.size.width
-        background = self.rich_style
+        width, background = self.size.width, self._background
         if self.HAS_HEADING:
             if y == 0:
                 return Strip(self.heading(width)).crop_extend(0, width, background).apply_style(background)

@@ -145,23 +145,21 @@ class MonitorPane(Vertical):
         self._sent = sent
         self.mode = "hmp"
         self._names: dict[str, tuple[str, ...]] = {}
+        self.transcript = Transcript()
+        self._prompt = Prompt()
+        self._label = Static(PROMPTS["hmp"], id="prompt-name", markup=False)
 
     def compose(self) -> ComposeResult:
         """Make transcript and prompt."""
-        yield Transcript()
+        yield self.transcript
         with Horizontal(id="prompt-line"):
-            yield Static(PROMPTS["hmp"], id="prompt-name", markup=False)
-            yield Prompt()
+            yield self._label
+            yield self._prompt
 
     @property
     def entry(self) -> Widget:
         """The prompt."""
-        return self.query_one(Prompt)
-
-    @property
-    def transcript(self) -> Transcript:
-        """What was asked and answered."""
-        return self.query_one(Transcript)
+        return self._prompt
 
     def opened(self) -> None:
         """Learn which commands there are, for completion."""
@@ -170,12 +168,12 @@ class MonitorPane(Vertical):
     def action_switch(self) -> None:
         """Change between HMP and QMP."""
         self.mode = "qmp" if self.mode == "hmp" else "hmp"
-        self.query_one("#prompt-name", Static).update(PROMPTS[self.mode])
+        self._label.update(PROMPTS[self.mode])
         self._learn(self.mode)
 
     def action_leave(self) -> None:
         """Out of the prompt, so that other keys do what they do elsewhere; back into it."""
-        prompt = self.query_one(Prompt)
+        prompt = self._prompt
         (self.transcript if prompt.has_focus else prompt).focus()
 
     def action_clear(self) -> None:
@@ -192,14 +190,14 @@ class MonitorPane(Vertical):
                 return  # Completion is a convenience; the prompt says so itself if the monitor is gone.
             self._names[mode] = names
         if mode == self.mode:
-            self.query_one(Prompt).suggester = SuggestFromList(self._names.get(mode, ()), case_sensitive=True)
+            self._prompt.suggester = SuggestFromList(self._names.get(mode, ()), case_sensitive=True)
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
         event.stop()
         line = event.value.strip()
         if line:
-            self.query_one(Prompt).sent(line)
+            self._prompt.sent(line)
             self.ask(line)
 
     @work(group="ask")

@@ -28,6 +28,7 @@ from qmon.tui.panes.packet_list import PacketList
 from qmon.tui.panes.packet_status import PacketStatus, StatusRule
 from qmon.tui.rows import RowView
 
+WARM_UP_AFTER_S = 0.15
 _DIRECTIONS = {Direction.IN: "to the guest", Direction.OUT: "from the guest", Direction.UNKNOWN: ""}
 
 
@@ -56,28 +57,35 @@ class PacketsPane(Vertical):
     def __init__(self, store: PacketStore, *, follow: bool, id: str | None = None) -> None:
         super().__init__(id=id)
         self._store = store
-        self._list = PacketList(store, follow=follow, id="packet-list")
         self._rule = StatusRule()
+        self._filter = FilterBar()
+        self.packet_list = PacketList(store, follow=follow, id="packet-list")
+        self.detail = DetailTree(id="detail")
+        self.hex_view = HexView(id="bytes")
         self._wanted: int | None = None
         self._shown: int | None = None
-        self._dissecting = False
+        # Until the dissector is loaded nothing is dissected; what is wanted then comes first.
+        self._dissecting = True
 
     def compose(self) -> ComposeResult:
         """Make list, rule, tree and bytes."""
-        yield FilterBar()
-        yield self._list
+        yield self._filter
+        yield self.packet_list
         yield self._rule
         with Horizontal(id="selected"):
-            yield DetailTree(id="detail")
-            yield HexView(id="bytes")
+            yield self.detail
+            yield self.hex_view
 
     def on_mount(self) -> None:
-        """Have scapy imported while the first packets come in."""
+        """Have the dissector loaded, but only after the first screen is drawn: it takes 0.2 s."""
         self._warm_up()
 
     @work(group="dissect")
     async def _warm_up(self) -> None:
+        await asyncio.sleep(WARM_UP_AFTER_S)
         await asyncio.to_thread(dissect, b"", 1)
+        self._dissecting = False
+        self._load()
 
     @property
     def entry(self) -> Widget:
@@ -85,24 +93,9 @@ class PacketsPane(Vertical):
         return self.packet_list
 
     @property
-    def packet_list(self) -> PacketList:
-        """The packet list."""
-        return self._list
-
-    @property
-    def detail(self) -> DetailTree:
-        """The selected packet's dissection."""
-        return self.query_one(DetailTree)
-
-    @property
-    def hex_view(self) -> HexView:
-        """The selected packet's bytes."""
-        return self.query_one(HexView)
-
-    @property
     def busy(self) -> bool:
         """Whether a filter has packets still to look at."""
-        return self._list.rows.behind > 0
+        return self.packet_list.rows.behind > 0
 
     def on_resize(self) -> None:
         """Give the bytes 16 or 8 columns, or the whole room to the tree where even 8 would squeeze it."""
@@ -215,7 +208,7 @@ class PacketsPane(Vertical):
 
     def action_filter(self) -> None:
         """Type a capture filter."""
-        self.query_one(FilterBar).open(self.packet_list.rows.expression)
+        self._filter.open(self.packet_list.rows.expression)
 
     @on(FilterBar.Applied)
     def _filter_applied(self, event: FilterBar.Applied) -> None:
@@ -225,7 +218,7 @@ class PacketsPane(Vertical):
 
     @on(FilterBar.Left)
     def _leave_filter(self) -> None:
-        self.query_one(FilterBar).close()
+        self._filter.close()
         self.packet_list.focus()
 
     def set_filter(self, expression: str) -> None:

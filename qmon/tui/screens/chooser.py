@@ -103,16 +103,18 @@ class ChooserScreen(Screen[None]):
         self.chosen: Address | None = None
         self._problem = problem
         self._only_new: frozenset[int] | None = None
+        self._header = HeaderLine()
+        self._table = VmTable()
 
     def compose(self) -> ComposeResult:
         """Make the list."""
-        yield HeaderLine()
-        yield VmTable()
+        yield self._header
+        yield self._table
         yield KeyBar()
 
     def on_mount(self) -> None:
         """Start looking."""
-        self.query_one(VmTable).focus()
+        self._table.focus()
         self._look()
         if self._problem:
             self.notify(text.plain_lines(self._problem), severity="error", timeout=15, markup=False)
@@ -121,12 +123,12 @@ class ChooserScreen(Screen[None]):
     async def _look(self) -> None:
         while True:
             vms = await asyncio.to_thread(list_vms)
-            self.query_one(VmTable).show(vms)
+            self._table.show(vms)
             count = len(vms)
             left: list[Part] = [
                 ("strong", "no VM" if not count else f"{count} VM{'s' if count > 1 else ''} here")
             ]
-            self.query_one(HeaderLine).show(left)
+            self._header.show(left)
             self._take_the_first_that_comes(vms)
             await asyncio.sleep(LOOK_EVERY_S)
 
@@ -139,7 +141,7 @@ class ChooserScreen(Screen[None]):
 
     @on(RowView.Chosen)
     def _row_chosen(self, event: RowView.Chosen) -> None:
-        vm = self.query_one(VmTable).vms[event.row]
+        vm = self._table.vms[event.row]
         if vm.state in USABLE:
             self._take(vm)
         else:

@@ -14,18 +14,17 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
-from textual.widgets import ContentSwitcher, Static
+from textual.widgets import Static
 
 from qmon import text
 from qmon.tui.changes import Changes
 from qmon.tui.panes.conversations import ConversationsPane
 from qmon.tui.panes.events import EventsPane
-from qmon.tui.panes.header import HeaderLine, Part, amount
+from qmon.tui.panes.header import Part, amount
 from qmon.tui.panes.key_bar import KeyBar
 from qmon.tui.panes.monitor import MonitorPane
 from qmon.tui.panes.network import NetworkPane
 from qmon.tui.panes.packets import PacketsPane
-from qmon.tui.panes.tab_bar import TabBar
 from qmon.tui.panes.traffic import TrafficPane
 from qmon.tui.panes.usernet import UsernetPane
 from qmon.tui.screens.tabbed import TabbedScreen
@@ -41,7 +40,6 @@ LOW = 34
 class DashboardScreen(TabbedScreen):
     """The dashboard on a `Watch` that is already entered; `again` says that the user wants another VM."""
 
-    TABS: ClassVar[tuple[str, ...]] = ("Packets", "Conversations", "Usernet", "Events", "Monitor")
     CSS_PATH = "dashboard.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "add", "Add", tooltip="Add a netdev, NIC or forward"),
@@ -53,7 +51,23 @@ class DashboardScreen(TabbedScreen):
     ]
 
     def __init__(self, watch: Watch) -> None:
-        super().__init__()
+        store = watch.store
+        self._network = NetworkPane(id="network")
+        self._traffic = TrafficPane(store, id="traffic")
+        self._banner = Static("", id="banner", markup=False)
+        self._conversations = ConversationsPane(store, id="conversations")
+        self._usernet = UsernetPane(store, id="usernet")
+        self._events = EventsPane(id="events")
+        self._monitor = MonitorPane(lambda: self.watch_vm.session, self._monitor_line_sent, id="monitor")
+        super().__init__(
+            PacketsPane(store, follow=True, id="packets"),
+            {
+                "Conversations": self._conversations,
+                "Usernet": self._usernet,
+                "Events": self._events,
+                "Monitor": self._monitor,
+            },
+        )
         self.watch_vm = watch
         self.again = False
         self.changes = Changes(self)
@@ -62,20 +76,13 @@ class DashboardScreen(TabbedScreen):
 
     def compose(self) -> ComposeResult:
         """Make header, tree, traffic, tabs and panes."""
-        store = self.watch_vm.store
-        yield HeaderLine()
-        yield Static("", id="banner", markup=False)
+        yield self.header
+        yield self._banner
         with Horizontal(id="body"):
-            yield NetworkPane(id="network")
+            yield self._network
             with Vertical():
-                yield TrafficPane(store, id="traffic")
-                yield TabBar(self.TABS)
-                with ContentSwitcher(initial="packets"):
-                    yield PacketsPane(store, follow=True, id="packets")
-                    yield ConversationsPane(store, id="conversations")
-                    yield UsernetPane(store, id="usernet")
-                    yield EventsPane(id="events")
-                    yield MonitorPane(lambda: self.watch_vm.session, self._monitor_line_sent, id="monitor")
+                yield self._traffic
+                yield from self.compose_tabs()
         yield KeyBar()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -89,24 +96,24 @@ class DashboardScreen(TabbedScreen):
         """Take in new packets and the state of things, and draw what changed."""
         came, snapshot, second = self.watch_vm.poll(), self.watch_vm.snapshot(), int(time.time())
         pane = self.open_pane
-        busy = isinstance(pane, PacketsPane) and pane.busy
+        busy = pane is self.packets and self.packets.busy
         if not (came or busy) and (second, pane) == self._drawn and snapshot == self._snapshot:
             return
         if self._snapshot is None or snapshot.version != self._snapshot.version:
-            self.query_one(NetworkPane).show(snapshot)
+            self._network.show(snapshot)
         self._snapshot, self._drawn = snapshot, (second, pane)
-        self.query_one(TrafficPane).tick()
+        self._traffic.tick()
         self._show_header(snapshot)
         self._show_banner(snapshot)
-        if isinstance(pane, PacketsPane):
-            pane.set_waiting(_why_no_packets(snapshot))
-            pane.tick()
-        elif isinstance(pane, ConversationsPane):
-            pane.tick()
-        elif isinstance(pane, UsernetPane):
-            pane.show(snapshot)
-        elif isinstance(pane, EventsPane):
-            pane.show(snapshot.timeline)
+        if pane is self.packets:
+            self.packets.set_waiting(_why_no_packets(snapshot))
+            self.packets.tick()
+        elif pane is self._conversations:
+            self._conversations.tick()
+        elif pane is self._usernet:
+            self._usernet.show(snapshot)
+        elif pane is self._events:
+            self._events.show(snapshot.timeline)
 
     def _show_header(self, now: Snapshot) -> None:
         running = now.run_state == "running"
@@ -124,10 +131,10 @@ class DashboardScreen(TabbedScreen):
         ]
         right += [("text", f"{now.packets:,} packets"), ("text", amount(now.bytes))]
         right.append(("bad" if now.dropped else "dim", f"{now.dropped:,} dropped"))
-        self.query_one(HeaderLine).show(left, right)
+        self.header.show(left, right)
 
     def _show_banner(self, now: Snapshot) -> None:
-        banner = self.query_one("#banner", Static)
+        banner = self._banner
         shown = now.connection is not Connection.CONNECTED
         if shown:
             what = {
@@ -152,8 +159,8 @@ class DashboardScreen(TabbedScreen):
         """Open a tab; the monitor's prompt learns its commands then."""
         self.remove_class("-tree")
         super().open_tab(name)
-        if isinstance(self.open_pane, MonitorPane):
-            self.open_pane.opened()
+        if self.open_pane is self._monitor:
+            self._monitor.opened()
 
     def action_monitor(self) -> None:
         """Type a monitor line."""
@@ -162,7 +169,7 @@ class DashboardScreen(TabbedScreen):
     def action_network(self) -> None:
         """Go to the network tree; over the rest where there is no room beside it."""
         self.add_class("-tree")
-        self.query_one(NetworkPane).focus()
+        self._network.focus()
 
     @on(NetworkPane.Left)
     def action_leave_network(self) -> None:
@@ -192,7 +199,7 @@ class DashboardScreen(TabbedScreen):
     @on(UsernetPane.Picked)
     def _conversation_picked(self, event: ConversationsPane.Picked | UsernetPane.Picked) -> None:
         self.open_tab("Packets")
-        self.query_one(PacketsPane).set_filter(event.expression)
+        self.packets.set_filter(event.expression)
 
 
 def _why_no_packets(now: Snapshot) -> tuple[str, ...]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from textual import on, work
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widget import Widget
@@ -20,6 +21,7 @@ from textual.widgets import ContentSwitcher
 from qmon import text
 from qmon.tui.app import QmonApp
 from qmon.tui.dialogs.form import Field, FormDialog
+from qmon.tui.panes.header import HeaderLine
 from qmon.tui.panes.packets import PacketsPane
 from qmon.tui.panes.tab_bar import TabBar
 from qmon.tui.saving import save
@@ -33,16 +35,30 @@ class TabbedScreen(Screen[None]):
     DEFAULT_CSS = """
     TabbedScreen { overflow: hidden; ContentSwitcher { height: 1fr; } }
     """
-    TABS: ClassVar[tuple[str, ...]] = ()
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("w", "save", "Save", tooltip="Save packets to a file"),
         *(Binding(str(number), f"tab({number})", show=False) for number in range(1, 10)),
     ]
 
+    def __init__(self, packets: PacketsPane, panes: Mapping[str, Widget]) -> None:
+        """Take the panes by their tabs' names; `packets` is the one that is opened first."""
+        super().__init__()
+        # Widgets are kept, not queried: drawing goes on for a moment while the screen is taken down.
+        self.packets = packets
+        self.panes: dict[str, Widget] = {"Packets": packets, **panes}
+        self.open_pane: Widget = packets
+        self._tabs = TabBar(tuple(self.panes))
+        self._switcher = ContentSwitcher(*self.panes.values(), initial=packets.id)
+        self.header = HeaderLine()
+
+    def compose_tabs(self) -> ComposeResult:
+        """Make the tabs and the panes under them."""
+        yield self._tabs
+        yield self._switcher
+
     def on_mount(self) -> None:
         """Start drawing."""
-        self._switcher = self.query_one(ContentSwitcher)
-        self.open_tab(self.TABS[0])
+        self.open_tab("Packets")
         self._draw()
 
     @work(group="draw")
@@ -57,19 +73,12 @@ class TabbedScreen(Screen[None]):
         """Take in what is new; called at the drawing rate."""
         raise NotImplementedError
 
-    @property
-    def open_pane(self) -> Widget:
-        """The pane that is open."""
-        pane = self._switcher.visible_content
-        assert pane is not None
-        return pane
-
     def open_tab(self, name: str) -> None:
         """Open a pane by its tab's name and give it the focus."""
-        self.query_one(TabBar).show(name)
-        self.query_one(ContentSwitcher).current = name.lower()
+        self._tabs.show(name)
+        self.open_pane = pane = self.panes[name]
+        self._switcher.current = pane.id
         self.tick()
-        pane = self.open_pane
         entry: Widget = getattr(pane, "entry", pane)
         entry.focus()
 
@@ -80,7 +89,7 @@ class TabbedScreen(Screen[None]):
     @work(group="save", exclusive=True)
     async def action_save(self) -> None:
         """Ask for a file and write the packets into it."""
-        rows = self.query_one(PacketsPane).packet_list.rows
+        rows = self.packets.packet_list.rows
 
         async def check(values: Sequence[str]) -> str:
             path, count = await save(rows.store, values[0], values[1])
@@ -100,8 +109,8 @@ class TabbedScreen(Screen[None]):
 
     def action_tab(self, number: int) -> None:
         """Open a tab by its number."""
-        if number <= len(self.TABS):
-            self.open_tab(self.TABS[number - 1])
+        if number <= len(self.panes):
+            self.open_tab(list(self.panes)[number - 1])
 
     @on(TabBar.Opened)
     def _tab_clicked(self, event: TabBar.Opened) -> None:

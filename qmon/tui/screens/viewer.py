@@ -9,22 +9,19 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
-from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.widgets import ContentSwitcher
 
 from qmon import text
 from qmon.errors import QmonError
 from qmon.packets.file import CaptureFile
 from qmon.packets.store import PacketStore
 from qmon.tui.panes.conversations import ConversationsPane
-from qmon.tui.panes.header import HeaderLine, Part, amount
+from qmon.tui.panes.header import Part, amount
 from qmon.tui.panes.key_bar import KeyBar
 from qmon.tui.panes.notes import NotesPane
 from qmon.tui.panes.packets import PacketsPane
-from qmon.tui.panes.tab_bar import TabBar
 from qmon.tui.screens.tabbed import TabbedScreen
 
 SLICE_S = 0.08
@@ -33,25 +30,24 @@ SLICE_S = 0.08
 class ViewerScreen(TabbedScreen):
     """Packets, conversations and notes of one file."""
 
-    TABS: ClassVar[tuple[str, ...]] = ("Packets", "Conversations", "Notes")
-
     def __init__(self, file: CaptureFile, title: str) -> None:
-        super().__init__()
+        self.store = PacketStore(source=file)
+        self._conversations = ConversationsPane(self.store, id="conversations")
+        self._notes = NotesPane(id="notes")
+        super().__init__(
+            PacketsPane(self.store, follow=False, id="packets"),
+            {"Conversations": self._conversations, "Notes": self._notes},
+        )
         self._file = file
         self._title = text.plain(title)
-        self.store = PacketStore(source=file)
         self._loaded = False
         self._problem = ""
         self._interfaces_seen = 0
 
     def compose(self) -> ComposeResult:
         """Make header, tabs and panes."""
-        yield HeaderLine()
-        yield TabBar(self.TABS)
-        with ContentSwitcher(initial="packets"):
-            yield PacketsPane(self.store, follow=False, id="packets")
-            yield ConversationsPane(self.store, id="conversations")
-            yield NotesPane(id="notes")
+        yield self.header
+        yield from self.compose_tabs()
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -88,14 +84,15 @@ class ViewerScreen(TabbedScreen):
 
     def tick(self) -> None:
         """Draw what was loaded since the last time."""
-        pane = self.open_pane
-        if isinstance(pane, PacketsPane):
-            pane.set_waiting(("There are no packets in this file",) if self._loaded else ("Reading …",))
-            pane.tick()
-        elif isinstance(pane, ConversationsPane):
-            pane.tick()
-        elif isinstance(pane, NotesPane):
-            pane.show(self._file.notes)
+        if self.open_pane is self.packets:
+            self.packets.set_waiting(
+                ("There are no packets in this file",) if self._loaded else ("Reading …",)
+            )
+            self.packets.tick()
+        elif self.open_pane is self._conversations:
+            self._conversations.tick()
+        else:
+            self._notes.show(self._file.notes)
         self._show_header()
 
     def _show_header(self) -> None:
@@ -106,7 +103,7 @@ class ViewerScreen(TabbedScreen):
             right.insert(0, ("warn", f"reading {self._file.progress:.0%}"))
         if self._file.damage or self._problem:
             right.insert(0, ("bad", "damaged"))
-        self.query_one(HeaderLine).show(left, right)
+        self.header.show(left, right)
 
     def save_name(self) -> str:
         """Name a file after the one that is looked at."""
@@ -115,4 +112,4 @@ class ViewerScreen(TabbedScreen):
     @on(ConversationsPane.Picked)
     def _conversation_picked(self, event: ConversationsPane.Picked) -> None:
         self.open_tab("Packets")
-        self.query_one(PacketsPane).set_filter(event.expression)
+        self.packets.set_filter(event.expression)
