@@ -189,7 +189,8 @@ def _pids() -> Iterator[int]:
 
 
 def _argv(pid: int) -> tuple[str, ...]:
-    words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    with open(f"/proc/{pid}/cmdline", "rb") as words_of:
+        words = words_of.read().split(b"\0")
     return tuple(os.fsdecode(word) for word in words[:-1])
 
 

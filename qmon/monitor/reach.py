@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from qmon.monitor import processes, sharing
+from qmon.monitor import processes
 from qmon.monitor.address import Address, TcpAddress, UnixAddress
 from qmon.monitor.commandline import Chardev, Monitor
 from qmon.text import plain
@@ -72,6 +72,8 @@ def _look(pid: int, protocol: str, chardev: Chardev) -> MonitorSocket:
     clients = _clients(pid, address, chardev)
     if not clients.connected and not clients.pending:
         return MonitorSocket(address, protocol, "waiting" if chardev.waits and _waits(pid) else "free")
+    from qmon.monitor import sharing  # Its imports cost more than the rest of this; most monitors are free.
+
     if protocol == "qmp" and (qmon := sharing.holder_pid(address)) is not None:
         holder, state = processes.process(qmon), "shared"
     else:
