@@ -9,7 +9,6 @@ Owns flow ids: they count from 0 in the order of appearance and never change.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from dataclasses import dataclass, replace
 
@@ -77,6 +76,8 @@ class ConversationTable:
         return len(self.protocol)
 
     def __getitem__(self, flow: int) -> Conversation:
+        import ipaddress
+
         six = self.version[flow] == 6
         size = 16 if six else 4
         ends = self.endpoints[flow].tobytes()

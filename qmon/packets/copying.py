@@ -7,17 +7,22 @@ use smaller items, the few under 16 bytes go byte by byte. This costs about 100 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-U8 = NDArray[np.uint8]
-U16 = NDArray[np.uint16]
-U32 = NDArray[np.uint32]
-U64 = NDArray[np.uint64]
-I64 = NDArray[np.int64]
-Mask = NDArray[np.bool_]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    U8 = NDArray[np.uint8]
+    U16 = NDArray[np.uint16]
+    U32 = NDArray[np.uint32]
+    U64 = NDArray[np.uint64]
+    I64 = NDArray[np.int64]
+    Mask = NDArray[np.bool_]
+else:
+    # Importing numpy.typing takes longer than indexing 10,000 packets.
+    U8 = U16 = U32 = U64 = I64 = Mask = np.ndarray
 
 # Pieces of at least so many bytes are copied as items of that size.
 ITEMS = (256, 64, 16)

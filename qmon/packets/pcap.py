@@ -23,7 +23,7 @@ RECORD_BYTES = 16
 MODIFIED_RECORD_BYTES = 24
 MICROSECONDS, NANOSECONDS, MODIFIED = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34
 LAST_STAMP_NS = (1 << 32) * 1_000_000_000 - 1
-GUESS_BYTES, GUESSES = 2048, 4
+GUESS_BYTES = (400, 1600)
 # Linux's PACKET_HOST … PACKET_OUTGOING, as the modified format has them.
 _PACKET_TYPE_DIRECTION = np.array([Direction.IN] * 4 + [Direction.OUT], np.uint8)
 
@@ -203,45 +203,52 @@ class PcapReader(Reader):
 
 
 class _Guesser:
-    """Guesses where a record may begin: where the upper half of a stamp of these hours stands.
+    """Guesses where records may begin: where the upper half of a stamp of these hours stands.
 
     What follows must look like a record too; `walk` finds out whether it is one.
     """
 
     def __init__(self, data: U8, at: int, layout: Layout, limit: int) -> None:
-        self._bytes = data.data
-        self._fields = struct.Struct(layout.order + "IIII").unpack_from
+        self._data = data
         self._layout = layout
         self._limit = limit
         self._shift = 2 if layout.order == "<" else 0
-        self._pattern = bytes(self._bytes[at + self._shift : at + self._shift + 2])
+        self._pattern = data[at + self._shift : at + self._shift + 2]
 
-    def __call__(self, near: int) -> int:
-        window = bytes(self._bytes[near : near + GUESS_BYTES])
-        found = window.find(self._pattern, self._shift)
-        for _ in range(GUESSES):
-            if found < 0:
-                break
-            at = near + found - self._shift
-            if self._sound(at):
-                return at
-            found = window.find(self._pattern, found + 1)
-        return -1
+    def __call__(self, near: I64) -> I64:
+        near = near[near + GUESS_BYTES[-1] + self._layout.least <= len(self._data)]
+        found = np.full(len(near), -1, np.int64)
+        for size in GUESS_BYTES:
+            # Most are found soon, few need a longer look.
+            rest = np.flatnonzero(found < 0)
+            found[rest] = self._find(near[rest], size)
+        return self._sound(found[found >= 0])
 
-    def _sound(self, at: int) -> bool:
-        last = len(self._bytes) - self._layout.least
-        if at > last:
-            return False
-        _, _, captured, length = self._fields(self._bytes, at)
+    def _find(self, near: I64, size: int) -> I64:
+        """Return the first place with the pattern within `size` bytes, -1 where there is none."""
+        windows = items_at(self._data, size, near).reshape(len(near), size)
+        hit = windows[:, :-1] == self._pattern[0]
+        hit &= windows[:, 1:] == self._pattern[1]
+        where = hit.argmax(axis=1)
+        return np.where(hit[np.arange(len(near)), where], near + (where - self._shift), -1)
+
+    def _sound(self, found: I64) -> I64:
+        fields = self._fields(found)
+        captured, length = fields[:, 2], fields[:, 3]
         if self._layout.size_at == 12:
             captured, length = length, captured
-        after = at + self._layout.least + captured + self._shift
-        return bool(
-            captured <= length
-            and captured <= self._limit
-            and after <= last
-            and self._bytes[after : after + 2] == self._pattern
+        after = found + captured + self._layout.least
+        sound = (
+            (captured <= length) & (captured <= self._limit) & (after + self._layout.least <= len(self._data))
         )
+        found, after = found[sound], after[sound] + self._shift
+        follows = (self._data[after] == self._pattern[0]) & (self._data[after + 1] == self._pattern[1])
+        result: I64 = found[follows]
+        return result
+
+    def _fields(self, at: I64) -> I64:
+        head = items_at(self._data, RECORD_BYTES, at).view(self._layout.order + "u4")
+        return head.reshape(-1, 4).astype(np.int64)
 
 
 class PcapWriter:

@@ -6,7 +6,6 @@ what makes no sense is left out.
 
 from __future__ import annotations
 
-import ipaddress
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -133,6 +132,8 @@ def _filter_text(value: bytes) -> str:
 
 def parse_names(body: bytes, order: str) -> tuple[tuple[str, str], ...]:
     """Read a name resolution block's body: (address, name) pairs."""
+    import ipaddress
+
     pairs = []
     for kind, value in options(body, order):
         size = {NAME_IPV4: 4, NAME_IPV6: 16}.get(kind)

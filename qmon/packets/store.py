@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 from typing import Protocol as Shape
-from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qmon.errors import QmonError
 from qmon.packets.batch import Direction, FrameBatch, Interface
@@ -25,6 +24,9 @@ from qmon.packets.copying import I64, U8, U16, U32, Mask
 from qmon.packets.decode import decode
 from qmon.packets.spool import Spool
 from qmon.packets.traffic import Traffic, TrafficCounter
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 T = TypeVar("T", bound=np.generic)
 # PacketStore has a property named `bytes`, which hides the type within it.

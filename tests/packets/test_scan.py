@@ -33,9 +33,12 @@ def test_wrong_guesses_change_nothing(layout: Layout, seed: int, monkeypatch: py
     monkeypatch.setattr(scan, "LANE_BYTES", rng.choice((300, 1000, 5000)))
     data, starts = _records(rng, layout, 400)
 
-    def guess(near: int) -> int:
-        right = min((start for start in starts[:-1] if start >= near), default=-1)
-        return rng.choice((right, right, near, near + rng.randrange(2000), -1))
+    def guess(near: np.ndarray) -> np.ndarray:
+        guesses = set()
+        for place in near.tolist():
+            right = min((start for start in starts[:-1] if start >= place), default=place)
+            guesses |= {rng.choice((right, right, place, place + rng.randrange(2000)))}
+        return np.array(sorted(guesses - {rng.choice(sorted(guesses))}), np.int64)
 
     stop = rng.choice((len(data), rng.randrange(len(data))))
     found, end = walk(data, starts[3], stop, layout, guess)
