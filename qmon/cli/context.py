@@ -51,7 +51,11 @@ class Context:
     @asynccontextmanager
     async def attach(self) -> AsyncIterator[Session]:
         """Attach to the VM's monitor for the length of the block."""
+        from qmon.monitor.address import TcpAddress, UnixAddress
         from qmon.monitor.session import Session
 
-        async with await Session.attach(self.resolve().address) as session:
+        target = self.target()
+        # Whose socket it is need not be known to talk to it, and would have to be looked for in all of /proc.
+        address = target if isinstance(target, UnixAddress | TcpAddress) else self.resolve().address
+        async with await Session.attach(address) as session:
             yield session
