@@ -80,20 +80,27 @@ class Epoch:
 
     reason: str
     prior: int | None = None
+    prior_exact: bool = False
     bracket: Bracket = field(default_factory=Bracket)
     first_seen: int | None = None
     offset: int | None = None
     bound: int = 0
 
     def fix(self) -> None:
-        """Choose the constant for good; the epoch before it is believed as long as nothing seen contradicts it."""
-        if self.bracket.upper is None:
+        """Choose the constant for good.
+
+        A prior that is exact is kept as long as nothing seen contradicts it: then intervals stay QEMU's own across
+        epochs. One that is not serves where nothing was seen.
+        """
+        bracket = self.bracket
+        if bracket.upper is None:
             self.offset, self.bound = self.prior or 0, HOLD_NS
             return
-        offset, bound = self.bracket.estimate()
-        if self.prior is not None and abs(self.prior - offset) <= bound:
-            offset = self.prior
-        self.offset, self.bound = offset, bound
+        self.offset, self.bound = bracket.estimate()
+        if self.prior is None or not self.prior_exact or self.prior > bracket.upper:
+            return
+        if bracket.lower is None or self.prior > bracket.lower - _TOLERANCE_NS:
+            self.offset = self.prior
 
     def ready(self, now: int) -> bool:
         """Say whether enough was seen, or enough time has passed, to choose."""
@@ -138,7 +145,7 @@ class Clock:
         """Take a sighting of the current epoch; begin a new one where it contradicts what was fixed."""
         epoch = self.current
         if epoch.offset is not None and self.steady and self._contradicts(epoch, sighting):
-            self.begin("the VM's clock jumped", prior=epoch.offset)
+            self.begin("the VM's clock jumped", prior=epoch.offset, exact=True)
             epoch = self.current
         if epoch.first_seen is None:
             epoch.first_seen = sighting.seen
@@ -162,17 +169,17 @@ class Clock:
         self._late = self._late + 1 if written - stamp > epoch.offset + allowed else 0
         return self._late >= _LATE_WRITES
 
-    def begin(self, reason: str, *, prior: int | None = None) -> None:
-        """Start a new epoch; `prior` is what its constant should be if nothing more is learnt."""
+    def begin(self, reason: str, *, prior: int | None = None, exact: bool = False) -> None:
+        """Start a new epoch; `prior` is what its constant should be, exactly or if nothing more is learnt."""
         if self.current.first_seen is None and self.current.offset is None:
             self.current.reason = reason
             if prior is not None:
-                self.current.prior = prior
+                self.current.prior, self.current.prior_exact = prior, exact
             return
         if self.current.offset is None:
             self.current.fix()
         self._late = 0
-        self.epochs.append(Epoch(reason, prior=prior))
+        self.epochs.append(Epoch(reason, prior=prior, prior_exact=exact))
 
     def settle(self, now: int) -> bool:
         """Fix the current epoch if it is time; return whether its packets may go on."""

@@ -265,7 +265,7 @@ class Intake:
     def reset(self) -> None:
         """The VM was reset."""
         self.drain(self.channels)
-        self.clock.begin("the VM was reset", prior=self.clock.guess())
+        self.clock.begin("the VM was reset", prior=self.clock.guess(), exact=True)
 
     def _look_at_the_host(self) -> None:
         difference = _host_difference()
@@ -282,6 +282,7 @@ class Intake:
         self.clock.begin(
             f"the host's clock was moved by {step / 1e9:+.3f} s",
             prior=None if offset is None else offset + step,
+            exact=True,
         )
 
 

@@ -234,6 +234,8 @@ class VmCapture:
 
     async def wait(self, timeout_s: float) -> None:
         """Wait until there may be frames, at most `timeout_s`."""
+        if self._closed:
+            return
         if self._intake.pending:
             timeout_s = min(timeout_s, _SOON_S)
         self._listen(True)

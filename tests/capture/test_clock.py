@@ -80,11 +80,11 @@ def test_without_a_steady_clock_nothing_contradicts() -> None:
 
 def test_the_epoch_before_is_believed_until_something_speaks_against_it() -> None:
     clock = Clock()
-    clock.begin("resumed", prior=TRUE)
+    clock.begin("reset", prior=TRUE, exact=True)
     clock.sight(sighting(0, late=3 * MS))
     clock.settle(TRUE + HOLD_NS + 4 * MS)
     assert clock.current.offset == TRUE
-    clock.begin("resumed", prior=TRUE)
+    clock.begin("reset", prior=TRUE, exact=True)
     clock.sight(sighting(MS, offset=TRUE + NS))
     clock.settle(TRUE + 2 * NS)
     assert clock.current.offset is not None

@@ -17,7 +17,6 @@ from qmon.capture.ids import Owner
 from qmon.capture.vm import VmCapture
 from qmon.errors import Refused
 from qmon.monitor.address import UnixAddress
-from qmon.monitor.discovery import find_vm
 from qmon.monitor.session import Session
 from qmon.packets.batch import Direction, FrameBatch, Note
 from qmon.packets.file import CaptureFile
@@ -54,9 +53,10 @@ def memfds(vm: LabVm) -> list[str]:
 
 
 async def until(fact: Callable[[], bool], seconds: float = 30) -> None:
-    async with asyncio.timeout(seconds):
-        while not fact():
-            await asyncio.sleep(0.01)
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not fact():
+        assert asyncio.get_running_loop().time() < deadline, "it did not happen"
+        await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
