@@ -135,7 +135,11 @@ class Watch:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._stack.__aexit__(kind, error, trace)
+        # The body's own error is not the group's: it comes out as it is.
+        try:
+            await self._stack.__aexit__(None, None, None)
+        except BaseExceptionGroup as group:
+            raise _innermost(group) from None
 
     # What a front end asks for
 
@@ -391,3 +395,10 @@ class Watch:
 
     def _change(self, **fields: object) -> None:
         self._state = replace(self._state, **fields)  # type: ignore[arg-type]
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """Return the one error in groups of one, else the group."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

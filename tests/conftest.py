@@ -16,6 +16,10 @@ from tests.lab import cache, qemus
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 _GRACE_S = 3.0
 
+# How fast examples are made says more about the machine than about the code.
+settings.register_profile("qmon", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("qmon")
+
 # Tests move the user's directories about; the lab's cache stays where it is.
 os.environ["QMON_LAB_CACHE"] = str(cache.root())
 

@@ -108,7 +108,7 @@ def main() -> NoReturn:
 
 def _guarded() -> int:
     try:
-        result = qmon.main(prog_name="qmon", standalone_mode=False)
+        result = _invoked()
         _flush()
     except click.exceptions.Abort:
         return 130
@@ -129,6 +129,17 @@ def _guarded() -> int:
         )
         return ExitCode.FAILED
     return result if isinstance(result, int) else ExitCode.DONE
+
+
+def _invoked() -> object:
+    if "_QMON_COMPLETE" in os.environ:  # A shell asks for completions: click's own affair.
+        return qmon.main(prog_name="qmon")
+    # Not click's main(), which ends with 1 when the reader of stdout has left.
+    try:
+        with qmon.make_context("qmon", sys.argv[1:]) as ctx:
+            return qmon.invoke(ctx)
+    except click.exceptions.Exit as end:
+        return end.exit_code
 
 
 def _flush() -> None:

@@ -1,5 +1,6 @@
 """The command line's frame: help without imports, errors as messages and exit codes."""
 
+import os
 import subprocess
 import sys
 
@@ -61,10 +62,10 @@ def test_options_of_the_dashboard_before_a_command_are_wrong_usage() -> None:
 def test_errors_become_messages_and_codes(
     problem: Exception, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(**_: object) -> None:
+    def fail(*_: object) -> None:
         raise problem
 
-    monkeypatch.setattr(command_line.qmon, "main", fail)
+    monkeypatch.setattr(command_line.qmon, "make_context", fail)
     with pytest.raises(SystemExit) as ended:
         command_line.main()
     assert ended.value.code == code
@@ -75,7 +76,9 @@ def test_errors_become_messages_and_codes(
 
 
 def test_a_reader_who_left_is_a_normal_end() -> None:
-    shell = f"{sys.executable} -m qmon --help | true; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=30)
-    assert done.stdout.strip() == "0"
-    assert done.stderr == ""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    command = [sys.executable, "-m", "qmon", "--help"]
+    done = subprocess.run(command, stdout=write_end, stderr=subprocess.PIPE, text=True, timeout=30)
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -180,7 +180,7 @@ def test_stdin_from_a_file_begins_where_it_stands(tmp_path: Path) -> None:
         (b"\n", "begins with 0a", "qmon dump"),
         (bytes.fromhex("28b52ffd00"), "compressed by zstd", "zstd -d"),
         (b"snoop\0\0\0\0\0\0\2", "snoop", "editcap"),
-        (gzip.compress(b"plain text"), "not a pcap or pcapng", None),
+        (gzip.compress(b"plain text", mtime=0), "not a pcap or pcapng", None),
     ],
 )
 def test_what_is_no_capture(tmp_path: Path, data: bytes, message: str, hint: str | None) -> None:
