@@ -20,7 +20,7 @@ from qmon.capture.clock import Clock
 from qmon.capture.describe import describe
 from qmon.capture.guardian import guardian
 from qmon.capture.headers import HeaderFinder
-from qmon.capture.ids import Owner
+from qmon.capture.ids import Owner, start_ticks
 from qmon.capture.intake import Intake
 from qmon.capture.kernel import WriteWatch
 from qmon.capture.sweep import Swept, sweep
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 LIMIT_BYTES = 64 << 20
 _SOON_S = 0.02
+_ENDING_TURNS = 25
 # How far behind the moment of a poll frames may be that the next one hands out.
 _SETTLED_NS, _UNSETTLED_NS = 20_000_000, 400_000_000
 _numbers = itertools.count()
@@ -293,19 +294,28 @@ class VmCapture:
 
     async def _close(self, tap: _Tap) -> None:
         channels = tap.channels
-        for channel in channels:
-            left = await taps.remove_filter(self._session, channel)
-            if left is not None:
-                self.note(
-                    "gap",
-                    f"the filter {channel.filter_id} could not be removed ({left}); it is sealed and writes no more",
-                )
+        left = [await taps.remove_filter(self._session, channel) for channel in channels]
+        if any(left) and not await self._vm_has_gone():
+            self.note(
+                "gap",
+                f"the monitor is gone: the filters of {tap.netdev} could not be removed; they are sealed and write "
+                "no more, and the next qmon that captures here removes them",
+            )
         for channel in channels:
             self._intake.remove(channel)
             self._writes.remove(channel.follower.fd)
         tap.retire()
         for channel in channels:
             channel.close()
+
+    async def _vm_has_gone(self) -> bool:
+        """Say whether the VM has ended, or is about to: then its filters go with it."""
+        pid = self._place().pid
+        for _ in range(_ENDING_TURNS):
+            if self.shut_down or (pid is not None and start_ticks(pid) is None):
+                return True
+            await asyncio.sleep(_SOON_S)
+        return False
 
     async def _remove_all(self) -> None:
         async with self._changing:
