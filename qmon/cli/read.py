@@ -145,9 +145,9 @@ def _same_file(one: str, other: str) -> bool:
 def _filter(expression: str) -> CaptureFilter | None:
     if not expression:
         return None
-    from qmon.packets.capture_filter import compile_filter
+    from qmon.packets.capture_filter import COMMON_LINK_TYPES, compile_filter
 
-    return compile_filter(expression)
+    return compile_filter(expression, COMMON_LINK_TYPES)
 
 
 def _verdict(capture: CaptureFile) -> int:
@@ -174,6 +174,7 @@ class Selection:
             before += len(batch)
             if self.chosen is not None:
                 link_types = [interface.link_type for interface in self.capture.interfaces]
+                self.chosen.require(link_types)
                 mask = self.chosen.mask_interfaces(batch, link_types)
                 batch, numbers = batch.select(mask), numbers[mask]
             if left is not None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 STEP_FRAMES = 16_384
 
 _NULL, _LOOP = 0, 108
+# What captures may hold that people write filters for: Ethernet, loopback, IP, Linux cooked, 802.11, USB, …
+COMMON_LINK_TYPES = (ETHERNET, 0, 101, 113, 276, 105, 127, 119, 163, 9, 50, 6, 10, 129, 140)
 # LINKTYPE_ numbers whose DLT_ number differs (pcap/dlt.h, Linux): ATM_RFC1483, RAW, SLIP_BSDOS, PPP_BSDOS.
 _DLT = {100: 11, 101: 12, 102: 15, 103: 16}
 
@@ -40,10 +42,8 @@ class CaptureFilter:
         """UsageError if the expression is wrong for every one of the link types."""
         self.expression = expression
         self._source = filter_names.with_addresses(expression)
-        self._programs: dict[int, _Program | None] = {}
-        problems = [problem for link_type in link_types if (problem := self._add(link_type))]
-        if problems and not any(self._programs.values()):
-            raise problems[0]
+        self._programs: dict[int, _Program | UsageError] = {}
+        self.require(link_types)
 
     def __repr__(self) -> str:
         return f"<CaptureFilter {self.expression!r}>"
@@ -53,6 +53,12 @@ class CaptureFilter:
         if link_type == _NULL:
             return self._mask_null(batch)
         return self._run(batch, link_type)
+
+    def require(self, link_types: Iterable[int]) -> None:
+        """UsageError if the expression can match on none of these link types (as tcpdump says of a file)."""
+        problems = [self._problem(link_type) for link_type in link_types]
+        if problems and all(problems) and problems[0] is not None:
+            raise problems[0]
 
     def mask_interfaces(self, batch: FrameBatch, link_types: Sequence[int]) -> Mask:
         """Like `mask` for frames of several interfaces; `link_types` by interface index."""
@@ -89,18 +95,22 @@ class CaptureFilter:
         return result
 
     def _run(self, batch: FrameBatch, link_type: int) -> Mask:
-        if link_type not in self._programs:
-            self._add(link_type)
-        program = self._programs[link_type]
-        return np.zeros(len(batch), np.bool_) if program is None else program.run(batch)
+        program = self._program(link_type)
+        return program.run(batch) if isinstance(program, _Program) else np.zeros(len(batch), np.bool_)
 
-    def _add(self, link_type: int) -> UsageError | None:
-        try:
-            self._programs[link_type] = _Program(self._source, self.expression, link_type)
-        except UsageError as problem:
-            self._programs[link_type] = None
-            return problem
-        return None
+    def _problem(self, link_type: int) -> UsageError | None:
+        program = self._program(link_type)
+        return program if isinstance(program, UsageError) else None
+
+    def _program(self, link_type: int) -> _Program | UsageError:
+        known = self._programs.get(link_type)
+        if known is None:
+            try:
+                known = _Program(self._source, self.expression, link_type)
+            except UsageError as problem:
+                known = problem
+            self._programs[link_type] = known
+        return known
 
 
 class _Program:

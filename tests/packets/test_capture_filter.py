@@ -13,9 +13,10 @@ import pytest
 
 from qmon.errors import UsageError
 from qmon.packets import bpf
-from qmon.packets.batch import Direction, FrameBatch
-from qmon.packets.capture_filter import compile_filter
+from qmon.packets.batch import Direction, FrameBatch, Interface
+from qmon.packets.capture_filter import COMMON_LINK_TYPES, STEP_FRAMES, StoreFilter, compile_filter
 from qmon.packets.filter_names import with_addresses
+from qmon.packets.store import PacketStore
 from tests.packets.traffic import damaged, frames, write_pcap
 
 EXPRESSIONS = tuple(
@@ -209,3 +210,34 @@ def test_one_frame() -> None:
     assert compile_filter("port 53").matches(frame)
     assert not compile_filter("tcp").matches(memoryview(frame))
     assert compile_filter("greater 2000").matches(frame, length=2000)
+
+
+def test_a_file_without_what_is_asked_for_is_refused() -> None:
+    chosen = compile_filter("ether host 52:54:00:12:34:56", COMMON_LINK_TYPES)
+    chosen.require([1])
+    chosen.require([1, 101])
+    chosen.require([])
+    with pytest.raises(UsageError):
+        chosen.require([101])
+    assert (
+        not compile_filter("wlan type mgt", COMMON_LINK_TYPES).mask(FrameBatch.from_frames([b"x" * 60])).any()
+    )
+
+
+def test_store_filter_follows_the_store() -> None:
+    store = PacketStore()
+    try:
+        store.add_interface(Interface("u1"))
+        matching = StoreFilter(store, compile_filter("udp port 53"))
+        assert not matching.step()
+        store.append(batch_of([frames()["dns query"], frames()["arp who-has"], frames()["dns answer"]]))
+        assert not matching.step()
+        assert matching.seqs.tolist() == [0, 2]
+        assert matching.looked_at == 3
+        store.append(batch_of([frames()["tcp ack"]] * STEP_FRAMES + [frames()["dns query"]]))
+        assert matching.step()
+        assert not matching.step()
+        assert matching.seqs.tolist() == [0, 2, STEP_FRAMES + 3]
+        assert StoreFilter(store, compile_filter("udp"), 1).step()
+    finally:
+        store.close()

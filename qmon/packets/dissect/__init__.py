@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 
 from qmon.packets.batch import ETHERNET
-from qmon.packets.dissect import loading, nodes
+from qmon.packets.dissect import exported, loading, nodes
 from qmon.packets.dissect.recording import Recording
 from qmon.packets.tree import Node
 
@@ -28,6 +28,8 @@ def dissect(frame: bytes | memoryview, link_type: int = ETHERNET) -> Node:
     Several threads may call it; they take turns.
     """
     data = bytes(frame[:LOOK_BYTES])
+    if link_type == exported.UPPER_PDU:
+        return exported.root(data, len(frame))
     with _WORK:
         library = loading.library()
         recording = Recording()

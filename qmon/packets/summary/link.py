@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qmon.packets.summary import internet
+from qmon.packets.summary import internet, services
 from qmon.packets.summary.line import Line, mac
+from qmon.text import plain_bytes
 
 ETHERTYPES = {
     0x0600: "XNS",
@@ -41,6 +42,8 @@ ETHERTYPES = {
     0x8914: "FIP",
     0x9000: "LOOP",
 }
+# Wireshark's epan/exported_pdu.h
+DISSECTOR_NAME_TAG = 12
 _VLAN_TAGS = frozenset({0x8100, 0x88A8, 0x9100, 0x9200})
 _PPPOE_CODES = {
     0x09: "Active Discovery Initiation (PADI)",
@@ -253,8 +256,22 @@ def _ppp_hdlc(line: Line, at: int) -> None:
     _ppp(line, at)
 
 
-def _syslog(line: Line, at: int) -> None:
-    line.set("Syslog", line.text_line(at))
+def _exported(line: Line, at: int) -> None:
+    """Wireshark's "upper PDU": tags that name a dissector, then what it is to dissect; qmon's notes come so."""
+    line.set("EXPORTED_PDU", "")
+    name = ""
+    while (tag := line.u16(at)) != 0:
+        size = line.u16(at + 2)
+        if tag == DISSECTOR_NAME_TAG:
+            name = plain_bytes(line.bytes(at + 4, size).rstrip(b"\0"))
+        at += 4 + size
+    at += 4
+    if name == "syslog":
+        services.syslog(line, at)
+    elif name in ("ip", "ipv6"):
+        internet.any_version(line, at)
+    else:
+        line.set("EXPORTED_PDU", f"{name or 'unnamed'}, {line.end - at} bytes")
 
 
 _TYPES: dict[int, Callable[[Line, int], None]] = {
@@ -284,7 +301,7 @@ _LINKS: dict[int, Callable[[Line, int], None]] = {
     113: _cooked,
     228: internet.version4,
     229: internet.version6,
-    252: _syslog,
+    252: _exported,
     276: _cooked2,
 }
 _LINK_NAMES = {

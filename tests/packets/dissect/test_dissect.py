@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import struct
 import subprocess
 import sys
 import time
@@ -246,3 +247,11 @@ assert not [event for event, _ in opened if event in ('socket.connect', 'socket.
     )
     assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_notes_of_ours() -> None:
+    frame = struct.pack(">HH8s4x", 12, 8, b"syslog") + b"<133>qmon change: link of nic1 set down"
+    root = dissect(frame, 252)
+    assert_sound(root, len(frame))
+    assert found(root, "Exported PDU", "Dissector").value == "syslog"
+    assert found(root, "Message").value == "<133>qmon change: link of nic1 set down"

@@ -1,0 +1,190 @@
+"""What is said about a packet is what Wireshark's list says: compared with tshark, field by field."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from qmon.packets.file import CaptureFile
+from qmon.packets.summary import Summary, summarise
+from qmon.text import plain
+from tests.packets.traffic import damaged, frames, write_pcap
+
+FIXTURES = sorted((Path(__file__).parents[3] / "fixtures").glob("*/captures/*.pcap"))
+NAMES = sorted(frames())
+# Alone, a packet does not tell these: tshark reassembles streams and datagrams, and guesses by ports we do not.
+DIFFERENT = {
+    "tls hello",  # Our hello is cut short on purpose; tshark waits for the rest.
+    "udp no checksum",  # Port 2222 is EtherNet/IP's to tshark.
+}
+
+
+def tshark(path: Path) -> list[Summary]:
+    columns = ("Source", "Destination", "Protocol", "Info")
+    told = subprocess.run(
+        ["tshark", "-n", "-r", path, "-T", "fields", "-E", "separator=\x01"]
+        + [word for column in columns for word in ("-e", f"_ws.col.{column}")],
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    lines = told.stdout.decode("utf-8", "backslashreplace").splitlines()
+    return [Summary(*line.split("\x01", 3)) for line in lines]
+
+
+def ours(path: Path) -> list[Summary]:
+    summaries = []
+    with CaptureFile(path) as capture:
+        while (batch := capture.read_batch()) is not None:
+            link_types = [interface.link_type for interface in capture.interfaces]
+            for i in range(len(batch)):
+                length = int(batch.length[i])
+                summaries.append(summarise(batch.frame(i), link_types[batch.interface[i]], length=length))
+    return summaries
+
+
+def columns(summary: Summary) -> tuple[str, str, str]:
+    ends = [end.replace("Broadcast", "ff:ff:ff:ff:ff:ff") for end in (summary.source, summary.destination)]
+    return ends[0], ends[1], summary.protocol
+
+
+def test_columns_as_in_tshark(tmp_path: Path) -> None:
+    path = write_pcap(tmp_path / "all.pcap", list(frames().values()))
+    pairs = zip(frames(), ours(path), tshark(path), strict=True)
+    different = {
+        name: (mine, theirs)
+        for name, mine, theirs in pairs
+        if columns(mine) != columns(theirs) and name not in DIFFERENT
+    }
+    assert not different
+
+
+@pytest.mark.parametrize("path", FIXTURES, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
+def test_recorded_captures(path: Path) -> None:
+    """Apart from what tshark reassembles (parts of a HTTP answer, of a large ping), all is the same."""
+    for number, (mine, theirs) in enumerate(zip(ours(path), tshark(path), strict=True), 1):
+        if columns(mine) != columns(theirs):
+            assert columns(mine)[:2] == columns(theirs)[:2], number
+            assert {mine.protocol, theirs.protocol} in ({"TCP", "HTTP"}, {"IPv4", "ICMP"}), (
+                number,
+                mine,
+                theirs,
+            )
+
+
+def test_the_fixtures_are_there() -> None:
+    assert len(FIXTURES) >= 9
+
+
+def test_damaged_frames_mostly_agree(tmp_path: Path) -> None:
+    path = write_pcap(tmp_path / "damaged.pcap", list(damaged()))
+    pairs = list(zip(ours(path), tshark(path), strict=True))
+    agreeing = sum(columns(mine) == columns(theirs) for mine, theirs in pairs)
+    assert agreeing / len(pairs) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("name", "info"),
+    [
+        ("arp who-has", "Who has 10.0.2.2? Tell 10.0.2.15"),
+        ("arp is-at", "10.0.2.2 is at 52:55:0a:00:02:02"),
+        ("arp probe", "Who has 10.0.2.15? (ARP Probe)"),
+        ("arp announcement", "ARP Announcement for 10.0.2.15"),
+        ("tcp syn", "40000 → 80 [SYN] Seq=1000 Win=8192 Len=0 MSS=1460 SACK_PERM TSval=1 TSecr=0 WS=128"),
+        ("udp", "51111 → 7777 Len=7"),
+        ("icmp echo", "Echo (ping) request  id=0x0005, seq=1/256"),
+        ("icmp port unreachable", "Destination unreachable (Port unreachable) for 10.0.2.15 udp/2"),
+        (
+            "dhcp discover",
+            "DHCP Discover - Transaction ID 0x1234abcd, from 52:54:00:12:34:56, host name guest",
+        ),
+        (
+            "dhcp offer",
+            "DHCP Offer    - Transaction ID 0x1234abcd, gives 10.0.2.15 to 52:54:00:12:34:56, server 10.0.2.2",
+        ),
+        ("dns query", "Standard query 0x004d A demo.invalid"),
+        ("dns answer", "Standard query response 0x004d A demo.invalid A 10.0.2.9 A 10.0.2.8"),
+        ("dns nxdomain", "Standard query response 0x004d No such name A demo.invalid SOA a.root"),
+        ("tftp read", "Read Request, File: boot.ipxe, Transfer type: octet, blksize=1432"),
+        ("tftp error", "Error Code, Code: File not found, Message: File not found"),
+        ("http get", "GET /boot.ipxe HTTP/1.1"),
+        ("tls hello", "Client Hello (SNI=example.org)"),
+        ("icmp6 ns", "Neighbor Solicitation for fec0::2 from 52:54:00:12:34:56"),
+        ("ipv6 first fragment", "IPv6 fragment (off=0 more=y ident=0x00000005 nxt=17)"),
+        ("unknown ethertype", "Ethernet II, type 0x1234, 46 bytes"),
+    ],
+)
+def test_info(name: str, info: str) -> None:
+    assert summarise(frames()[name], 1).info == info
+
+
+def test_length_counts_what_was_on_the_wire() -> None:
+    frame = frames()["tcp push"]
+    whole = summarise(frame, 1)
+    assert summarise(frame[:54], 1, length=len(frame)).info == whole.info
+    assert "[cut short by the capture]" in summarise(frame[:40], 1, length=len(frame)).info
+    assert "[malformed]" in summarise(frame[:40], 1).info
+
+
+def test_padding_is_no_payload() -> None:
+    assert summarise(frames()["udp"] + bytes(11), 1).info == "51111 → 7777 Len=7"
+
+
+def test_super_frame() -> None:
+    frame = bytearray(frames()["tcp push"] + bytes(69_000))
+    frame[16:18] = b"\0\0"  # Its length is left to the network card.
+    assert summarise(bytes(frame), 1).info.endswith(f"Len={len(frame) - 54}")
+
+
+@pytest.mark.parametrize(
+    ("link_type", "head", "protocol"),
+    [
+        (0, b"\2\0\0\0", "UDP"),
+        (101, b"", "UDP"),
+        (228, b"", "UDP"),
+        (276, b"\x08\0" + bytes(18), "UDP"),
+        (147, b"", "LINKTYPE 147"),
+    ],
+)
+def test_link_types(link_type: int, head: bytes, protocol: str) -> None:
+    assert summarise(head + frames()["udp"][14:], link_type).protocol == protocol
+
+
+def test_notes_of_ours() -> None:
+    frame = struct.pack(">HH8s4x", 12, 8, b"syslog") + b"<133>qmon change: link of nic1 set down"
+    assert summarise(frame, 252) == Summary(
+        "", "", "Syslog", "LOCAL0.NOTICE: qmon change: link of nic1 set down"
+    )
+
+
+def test_hostile_names_are_plain() -> None:
+    frame = frames()["dhcp discover"].replace(b"guest", b"\x1b[2J\x07")
+    info = summarise(frame, 1).info
+    assert "\\x1b[2J\\x07" in info
+
+
+def assert_plain(summary: Summary) -> None:
+    for text in (summary.source, summary.destination, summary.protocol, summary.info):
+        assert plain(text) == text
+        assert len(text) < 2000
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.binary(max_size=200), st.sampled_from([0, 1, 9, 12, 50, 101, 108, 113, 228, 229, 252, 276, 777]))
+@example(b"", 1)
+def test_any_bytes(frame: bytes, link_type: int) -> None:
+    assert_plain(summarise(frame, link_type))
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.sampled_from(NAMES), st.data())
+def test_mutated_frames(name: str, data: st.DataObject) -> None:
+    frame = bytearray(frames()[name])
+    for _ in range(data.draw(st.integers(1, 8))):
+        frame[data.draw(st.integers(12, len(frame) - 1))] = data.draw(st.integers(0, 255))
+    assert_plain(summarise(bytes(frame[: data.draw(st.integers(0, len(frame)))]), 1, length=len(frame)))
