@@ -37,6 +37,11 @@ def summarise(frame: bytes | memoryview, link_type: int, *, length: int | None =
     except (IndexError, struct.error, RecursionError):
         cut = line.length > captured
         line.info = f"{line.info} [cut short by the capture]" if cut else f"{line.info} [malformed]"
+    # Names and text from the packet were made plain where they were read; this is the net below.
+    info = line.info.strip()
     return Summary(
-        plain(line.source), plain(line.destination), plain(line.protocol), plain(line.info.strip())
+        line.source if line.source.isprintable() else plain(line.source),
+        line.destination if line.destination.isprintable() else plain(line.destination),
+        line.protocol if line.protocol.isprintable() else plain(line.protocol),
+        info if info.isprintable() else plain(info),
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
+from typing import NoReturn
 
 from qmon.packets.summary import control, tables, transport
 from qmon.packets.summary.line import Line, ipv4, ipv6, mac
 
 Worded = Callable[[Line, int], None]
 
+_HEADER4 = struct.Struct(">BxHHHxB2x4s4s")
 _EXTENSIONS = frozenset({0, 43, 60, 135, 139, 140})
 
 
@@ -26,26 +29,33 @@ def any_version(line: Line, at: int) -> None:
 def version4(line: Line, at: int) -> None:
     """Word an IPv4 packet."""
     line.protocol, line.info = "IPv4", ""
-    first, total = line.data[at], line.u16(at + 2)
+    if len(line.data) < at + 20:
+        _cut4(line, at)
+    first, total, number, flags, protocol, source, destination = _HEADER4.unpack_from(line.data, at)
     header = (first & 0xF) * 4
     if first >> 4 != 4:
         line.info = f"Bogus IPv4 version ({first >> 4}, must be 4)"
         return
-    line.source = ipv4(line.bytes(at + 12, 4))
-    line.destination = ipv4(line.bytes(at + 16, 4))
+    line.source, line.destination = ipv4(source), ipv4(destination)
     if header < 20:
         line.info = f"Bogus IP header length ({header}, must be at least 20)"
         return
-    flags, protocol = line.u16(at + 6), line.data[at + 9]
     if total >= header:
         # What follows is padding; a length of 0 is left to hardware by the sender (a super-frame).
         line.limit(at + total)
     if flags & 0x3FFF:
-        offset, number = (flags & 0x1FFF) * 8, line.u16(at + 4)
+        offset = (flags & 0x1FFF) * 8
         name = _protocol_name(protocol)
         line.info = f"Fragmented IP protocol (proto={name} {protocol}, off={offset}, ID={number:04x})"
         return
     carried(line, at + header, protocol)
+
+
+def _cut4(line: Line, at: int) -> NoReturn:
+    """Say of a header that was cut short what it still says."""
+    if line.data[at] >> 4 == 4:
+        line.source = ipv4(line.bytes(at + 12, 4))
+    raise IndexError(at)
 
 
 def version6(line: Line, at: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from socket import AF_INET6, inet_ntop
 
@@ -62,6 +63,8 @@ class Line:
         return plain_bytes(self.data[at : at + 200].partition(b"\n")[0].rstrip(b"\r"))
 
 
+# Addresses repeat: a VM talks to few others.
+@functools.lru_cache(8192)
 def mac(address: bytes) -> str:
     """Write a hardware address."""
     if address == BROADCAST:
@@ -69,11 +72,13 @@ def mac(address: bytes) -> str:
     return address.hex(":")
 
 
+@functools.lru_cache(8192)
 def ipv4(address: bytes) -> str:
     """Write four bytes."""
     return ".".join(map(str, address))
 
 
+@functools.lru_cache(8192)
 def ipv6(address: bytes) -> str:
     """Write sixteen bytes, the short way of RFC 5952."""
     return inet_ntop(AF_INET6, address)

@@ -69,15 +69,22 @@ def begin(line: Line, link_type: int) -> None:
 def ethernet(line: Line, at: int) -> None:
     """Word an Ethernet frame, or one of 802.3."""
     line.protocol = "Ethernet"
-    line.destination = mac(line.bytes(at, 6))
-    line.source = mac(line.bytes(at + 6, 6))
-    kind = line.u16(at + 12)
-    if kind <= 1500:
-        # 802.3: the length of what follows; the rest is padding.
-        line.limit(at + 14 + kind)
-        logical_link(line, at + 14)
-    else:
-        ethertype(line, at + 14, kind)
+    addresses = line.data[at : at + 12]
+    line.source = line.destination = ""
+    try:
+        kind = line.u16(at + 12)
+        if kind <= 1500:
+            # 802.3: the length of what follows; the rest is padding.
+            line.limit(at + 14 + kind)
+            logical_link(line, at + 14)
+        else:
+            ethertype(line, at + 14, kind)
+    finally:
+        # Hardware addresses are shown where there are no others.
+        if not line.destination and len(addresses) >= 6:
+            line.destination = mac(addresses[:6])
+        if not line.source and len(addresses) == 12:
+            line.source = mac(addresses[6:])
 
 
 def ethertype(line: Line, at: int, kind: int) -> None:
@@ -191,17 +198,13 @@ def _lldp(line: Line, at: int) -> None:
             words.append(
                 ("MA/" + mac(value[1:]))
                 if value[:1] in (b"\3", b"\4") and size == 7
-                else _printable(value[1:])
+                else plain_bytes(value[1:])
             )
         elif kind == 3:
             words.append(str(int.from_bytes(value[:2], "big")))
         elif kind == 5:
-            words.append("SysN=" + _printable(value))
+            words.append("SysN=" + plain_bytes(value))
     line.info = " ".join(words)
-
-
-def _printable(value: bytes) -> str:
-    return value.decode("utf-8", "backslashreplace")
 
 
 def _slow(line: Line, at: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 
 from qmon.packets.summary import dhcp, naming, services, streams, tables
@@ -9,6 +10,8 @@ from qmon.packets.summary.line import Line
 
 Worded = Callable[[Line, int], None]
 
+_TCP = struct.Struct(">HHIIBBH")
+_UDP = struct.Struct(">HHH")
 _FLAGS = ((1, "FIN"), (2, "SYN"), (4, "RST"), (8, "PSH"), (16, "ACK"), (32, "URG"), (64, "ECE"), (128, "CWR"))
 _WORDS = tuple(", ".join(name for bit, name in _FLAGS if flags & bit) for flags in range(256))
 
@@ -16,18 +19,17 @@ _WORDS = tuple(", ".join(name for bit, name in _FLAGS if flags & bit) for flags 
 def tcp(line: Line, at: int) -> None:
     """Word a TCP segment, and what it carries where that can be told from this segment alone."""
     line.protocol = "TCP"
-    source, destination = line.u16(at), line.u16(at + 2)
-    line.info = f"{source} → {destination}"
-    sequence, acknowledged = line.u32(at + 4), line.u32(at + 8)
-    header, flags, window = (line.data[at + 12] >> 4) * 4, line.data[at + 13], line.u16(at + 14)
+    line.info = ""
+    if len(line.data) >= at + 4:
+        line.info = f"{line.u16(at)} → {line.u16(at + 2)}"
+    source, destination, sequence, acknowledged, header, flags, window = _TCP.unpack_from(line.data, at)
+    header = (header >> 4) * 4
     if header < 20:
         line.info += f" Bogus TCP header length ({header}, must be at least 20)"
         return
     carried = max(0, line.end - at - header)
-    line.info += f" [{_WORDS[flags]}] Seq={sequence}"
-    if flags & 0x10:
-        line.info += f" Ack={acknowledged}"
-    line.info += f" Win={window} Len={carried}"
+    said = f" Ack={acknowledged}" if flags & 0x10 else ""
+    line.info += f" [{_WORDS[flags]}] Seq={sequence}{said} Win={window} Len={carried}"
     if flags & 2:
         line.info += _options(line, at + 20, at + header)
     elif carried and not flags & 4:
@@ -58,7 +60,7 @@ def _options(line: Line, at: int, end: int) -> str:
 
 def udp(line: Line, at: int) -> None:
     """Word a UDP datagram and what its ports say it carries."""
-    source, destination, length = line.u16(at), line.u16(at + 2), line.u16(at + 4)
+    source, destination, length = _UDP.unpack_from(line.data, at)
     line.protocol = "UDP"
     line.info = f"{source} → {destination} Len={max(0, length - 8)}"
     if 0 < length < 8:
