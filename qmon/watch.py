@@ -232,6 +232,8 @@ class Watch:
                 tasks.create_task(self._keep_network(session), name="keep the network known"),
                 tasks.create_task(self._keep_usernet(session), name="keep usernet known"),
             ]
+            # Between two holders of a shared monitor events are missed.
+            session.on_handover(self.refresh)
             reason = await session.wait_lost()
             self._session = None
             for task in running:
@@ -314,6 +316,7 @@ class Watch:
                 continue
 
     async def _ask_network(self, session: Session) -> None:
+        await self._ask_run_state(session)
         network = await inspect.inspect(session, links=self._links)
         if network != self._state.network:
             self._change(network=network, version=self._state.version + 1)
