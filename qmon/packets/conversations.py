@@ -119,7 +119,7 @@ def protocol_name(number: int) -> str:
 
 
 class Conversations:
-    """The growing table. `assign` finds flows; `count` adds packets to them."""
+    """The growing table. `assign` finds flows; `count` adds packets to them. One thread at a time."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -150,16 +150,19 @@ class Conversations:
 
     def count(self, flow: U32, length: U32, time_ns: I64) -> None:
         """Add packets to their conversations; `flow` as `assign` gave it."""
-        index = (flow & NO_FLOW).astype(np.int64)
-        known = index != NO_FLOW
-        if not known.all():
-            flow, index, length, time_ns = flow[known], index[known], length[known], time_ns[known]
         columns = self._columns
-        both = index * 2 + (flow >> 31)
+        # What has no conversation is counted in a row behind the last one, which is cleaned up afterwards.
+        index = (flow & np.uint32(NO_FLOW)).astype(np.int64)
+        nothing = self._count
+        np.minimum(index, nothing, out=index)
+        both = index * 2
+        both += flow >> np.uint32(31)
         np.add.at(columns.packets.reshape(-1), both, 1)
         np.add.at(columns.bytes.reshape(-1), both, length.astype(np.int64))
         np.minimum.at(columns.first_ns, index, time_ns)
         np.maximum.at(columns.last_ns, index, time_ns)
+        for name in ("packets", "bytes", "first_ns", "last_ns"):
+            getattr(columns, name)[nothing] = getattr(_NOTHING_YET, name)[0]
 
     def table(self) -> ConversationTable:
         """Return a copy of everything now."""
@@ -200,7 +203,7 @@ class Conversations:
         _, first = np.unique(key[missing], return_index=True)
         rows = missing[np.sort(first)]
         count = self._count + len(rows)
-        if count > len(self._columns.version):
+        if count >= len(self._columns.version):
             self._grow(count)
         fresh = slice(self._count, count)
         columns = self._columns
@@ -220,7 +223,7 @@ class Conversations:
 
     def _grow(self, count: int) -> None:
         capacity = len(self._columns.version)
-        while capacity < count:
+        while capacity <= count:
             capacity *= 2
         grown = _Columns.empty(capacity)
         for name in _Columns.__dataclass_fields__:
@@ -279,6 +282,9 @@ class _Columns:
             first_ns=np.full(capacity, np.iinfo(np.int64).max),
             last_ns=np.full(capacity, np.iinfo(np.int64).min),
         )
+
+
+_NOTHING_YET = _Columns.empty(1)
 
 
 def _keys(headers: Headers) -> tuple[U64, Mask]:

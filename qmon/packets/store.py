@@ -11,8 +11,7 @@ per packet, nor know what a packet means beyond its headers.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from functools import cache
 from typing import Protocol as Shape
 
 import numpy as np
@@ -20,22 +19,22 @@ import numpy as np
 from qmon.errors import QmonError
 from qmon.packets.batch import Direction, FrameBatch, Interface
 from qmon.packets.conversations import NO_FLOW, Conversation, Conversations, ConversationTable
-from qmon.packets.copying import I64, U8, U16, U32, Mask
+from qmon.packets.copying import I64
 from qmon.packets.decode import decode
+from qmon.packets.rows import CHUNK, Chunk, Row, Rows, chunk_parts, joined
 from qmon.packets.spool import Spool
 from qmon.packets.traffic import Traffic, TrafficCounter
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-T = TypeVar("T", bound=np.generic)
 # PacketStore has a property named `bytes`, which hides the type within it.
 FrameBytes = bytes
 
-CHUNK = 1 << 16
+__all__ = ["FrameSource", "PacketStore", "Row", "Rows"]
+
 DEFAULT_LIMIT_BYTES = 512 << 20
 DEFAULT_LIMIT_PACKETS = 32 << 20
 MAX_INTERFACES = 1 << 12
+# A little less than the largest threshold glibc takes on by itself.
+LARGEST_KEPT_BYTES = (32 << 20) - (64 << 10)
 # The `link` column: interface in the upper 12 bits, then 2 bits of direction, then 2 of offload.
 _INTERFACE_SHIFT, _DIRECTION_SHIFT = 4, 2
 # Frames further apart than this are read back one by one.
@@ -47,64 +46,6 @@ class FrameSource(Shape):
 
     def frame(self, position: int, captured: int) -> bytes:
         """Return the bytes at a position; DamagedFile if they are no longer there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What the store knows of one packet. `kind` is a `decode.Kind`; `flow` None if it is not IP."""
-
-    seq: int
-    time_ns: int
-    captured: int
-    length: int
-    interface: int
-    direction: Direction
-    kind: int
-    flow: int | None
-    reversed: bool
-    tcp_flags: int
-    offload: int
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Columns of the packets `first` … `first + n - 1`.
-
-    `kind` holds `decode.Kind`s. `flow` is NO_FLOW where there is none; `reversed` is true where a packet goes from
-    B to A, against the conversation's first one. `position` is where the bytes lie in file or spool.
-    """
-
-    first: int
-    time_ns: I64
-    captured: U32
-    length: U32
-    interface: U16
-    direction: U8
-    kind: U8
-    flow: U32
-    reversed: Mask
-    tcp_flags: U8
-    offload: U8
-    position: I64
-
-    def __len__(self) -> int:
-        return len(self.time_ns)
-
-
-class _Chunk:
-    """Room for CHUNK packets."""
-
-    __slots__ = ("captured", "flow", "kind", "length", "link", "position", "tcp_flags", "time_ns")
-
-    def __init__(self) -> None:
-        self.time_ns = np.empty(CHUNK, np.int64)
-        self.position = np.empty(CHUNK, np.int64)
-        self.captured = np.empty(CHUNK, np.uint32)
-        self.length = np.empty(CHUNK, np.uint32)
-        self.flow = np.empty(CHUNK, np.uint32)
-        self.link = np.empty(CHUNK, np.uint16)
-        self.kind = np.empty(CHUNK, np.uint8)
-        self.tcp_flags = np.empty(CHUNK, np.uint8)
 
 
 class PacketStore:
@@ -121,6 +62,7 @@ class PacketStore:
         limit_bytes: int = DEFAULT_LIMIT_BYTES,
         limit_packets: int = DEFAULT_LIMIT_PACKETS,
     ) -> None:
+        _keep_freed_memory()
         self._source = source
         self._spool = Spool()
         self._limit_bytes = limit_bytes
@@ -128,7 +70,7 @@ class PacketStore:
         self._interfaces: list[Interface] = []
         self._link_types = np.zeros(0, np.uint16)
         # First seq of the first chunk, and the chunks: replaced together.
-        self._held: tuple[int, list[_Chunk]] = (0, [])
+        self._held: tuple[int, list[Chunk]] = (0, [])
         self._next_seq = 0
         self._bytes = 0
         self._conversations = Conversations()
@@ -158,7 +100,8 @@ class PacketStore:
         if not n:
             return
         headers = decode(batch, self._link_types)
-        flow = self._conversations.assign(headers)
+        with self._counting:
+            flow = self._conversations.assign(headers)
         position = self._keep(batch)
         link = batch.interface << _INTERFACE_SHIFT
         link |= batch.direction.astype(np.uint16) << _DIRECTION_SHIFT
@@ -169,7 +112,7 @@ class PacketStore:
             first, chunks = self._held
             room = self._next_seq + taken - first - (len(chunks) - 1) * CHUNK if chunks else CHUNK
             if room == CHUNK:
-                chunks.append(_Chunk())
+                chunks.append(Chunk())
                 room = 0
             part = slice(taken, min(n, taken + CHUNK - room))
             where = slice(room, room + part.stop - part.start)
@@ -251,25 +194,27 @@ class PacketStore:
 
     def rows(self, start: int, stop: int) -> Rows:
         """Return the columns of the packets from `start` to `stop - 1`, cut to what is there."""
+        # First how far rows are complete, then the chunks, which hold at least those.
+        complete = self._next_seq
         first, chunks = self._held
-        start, stop = max(start, first), min(stop, self._next_seq)
+        start, stop = max(start, first), min(stop, complete)
         stop = max(start, stop)
-        parts = _parts(start - first, stop - first)
-        flow = _joined([chunks[i].flow[where] for i, where in parts], np.uint32)
-        link = _joined([chunks[i].link[where] for i, where in parts], np.uint16)
+        parts = chunk_parts(start - first, stop - first)
+        flow = joined([chunks[i].flow[where] for i, where in parts], np.uint32)
+        link = joined([chunks[i].link[where] for i, where in parts], np.uint16)
         return Rows(
             first=start,
-            time_ns=_joined([chunks[i].time_ns[where] for i, where in parts], np.int64),
-            captured=_joined([chunks[i].captured[where] for i, where in parts], np.uint32),
-            length=_joined([chunks[i].length[where] for i, where in parts], np.uint32),
+            time_ns=joined([chunks[i].time_ns[where] for i, where in parts], np.int64),
+            captured=joined([chunks[i].captured[where] for i, where in parts], np.uint32),
+            length=joined([chunks[i].length[where] for i, where in parts], np.uint32),
             interface=(link >> _INTERFACE_SHIFT).astype(np.uint16),
             direction=(link >> _DIRECTION_SHIFT & 3).astype(np.uint8),
-            kind=_joined([chunks[i].kind[where] for i, where in parts], np.uint8),
+            kind=joined([chunks[i].kind[where] for i, where in parts], np.uint8),
             flow=flow & np.uint32(NO_FLOW),
             reversed=flow > NO_FLOW,
-            tcp_flags=_joined([chunks[i].tcp_flags[where] for i, where in parts], np.uint8),
+            tcp_flags=joined([chunks[i].tcp_flags[where] for i, where in parts], np.uint8),
             offload=(link & 3).astype(np.uint8),
-            position=_joined([chunks[i].position[where] for i, where in parts], np.int64),
+            position=joined([chunks[i].position[where] for i, where in parts], np.int64),
         )
 
     def frame(self, seq: int) -> FrameBytes:
@@ -337,11 +282,15 @@ class PacketStore:
 
     def _count_new(self) -> None:
         while self._counted < self._next_seq:
-            rows = self.rows(self._counted, min(self._next_seq, self._counted + CHUNK))
-            flow = rows.flow | rows.reversed * np.uint32(1 << 31)
-            self._conversations.count(flow, rows.length, rows.time_ns)
-            self._traffic.count(rows.time_ns, rows.interface, rows.direction, rows.length)
-            self._counted += len(rows)
+            first, chunks = self._held
+            which, start = divmod(self._counted - first, CHUNK)
+            chunk = chunks[which]
+            part = slice(start, min(CHUNK, self._next_seq - first - which * CHUNK))
+            time_ns, length, link = chunk.time_ns[part], chunk.length[part], chunk.link[part]
+            direction = (link >> _DIRECTION_SHIFT).astype(np.uint8) & np.uint8(3)
+            self._conversations.count(chunk.flow[part], length, time_ns)
+            self._traffic.count(time_ns, (link >> _INTERFACE_SHIFT).astype(np.uint16), direction, length)
+            self._counted += len(time_ns)
 
     # Keeping
 
@@ -382,15 +331,11 @@ class PacketStore:
         return data
 
 
-def _parts(start: int, stop: int) -> list[tuple[int, slice]]:
-    """Cut a range of rows into (chunk, slice of it)."""
-    return [
-        (i, slice(max(start - i * CHUNK, 0), min(stop - i * CHUNK, CHUNK)))
-        for i in range(start // CHUNK, -(-stop // CHUNK))
-    ]
+@cache
+def _keep_freed_memory() -> None:
+    """Have the C library keep freed memory for the next batch instead of returning it page by page.
 
-
-def _joined(pieces: list[NDArray[T]], kind: type[T]) -> NDArray[T]:
-    if len(pieces) == 1:
-        return pieces[0]
-    return np.concatenate(pieces) if pieces else np.zeros(0, kind)
+    glibc does so for all sizes up to the largest block it has ever seen freed (mallopt(3), M_MMAP_THRESHOLD): it is
+    shown one, of which no page is ever touched. Otherwise a tenth of the time goes into page faults.
+    """
+    np.empty(LARGEST_KEPT_BYTES, np.uint8)

@@ -65,7 +65,19 @@ class TrafficCounter:
 
     def _count_one(self, index: int, time_ns: I64, direction: U8, length: U32) -> None:
         second = time_ns // SECOND_NS
-        present = _different(second)
+        # Time mostly goes on: there are few places where the second changes, and only those are looked up.
+        begin = np.concatenate(([0], np.flatnonzero(second[1:] != second[:-1]) + 1))
+        known = self._known(index, np.unique(second[begin]))
+        row = np.repeat(np.searchsorted(known, second[begin]), np.diff(begin, append=len(second)))
+        where = row * 6
+        where += direction * np.uint8(2)
+        flat = self._counts[index].reshape(-1)
+        np.add.at(flat, where, 1)
+        where += 1
+        np.add.at(flat, where, length.astype(np.int64))
+
+    def _known(self, index: int, present: I64) -> I64:
+        """Return the seconds of an interface, after making rows for those of `present` that have none."""
         known = self._second.get(index)
         if known is None:
             known = np.zeros(0, np.int64)
@@ -76,13 +88,4 @@ class TrafficCounter:
             known = np.insert(known, place, fresh)
             self._counts[index] = np.insert(self._counts[index], place, 0, axis=0)
             self._second[index] = known
-        where = np.searchsorted(known, second) * 6 + direction.astype(np.int64) * 2
-        flat = self._counts[index].reshape(-1)
-        np.add.at(flat, where, 1)
-        np.add.at(flat, where + 1, length.astype(np.int64))
-
-
-def _different(second: I64) -> I64:
-    """Return the different values, ascending; quick where time goes on as it should."""
-    step = np.flatnonzero(second[1:] != second[:-1])
-    return np.unique(np.concatenate((second[:1], second[1:][step])))
+        return known

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qmon.errors import DamagedFile, QmonError
-from qmon.packets import spool, store
+from qmon.packets import rows, spool, store
 from qmon.packets.batch import Direction, FrameBatch, Interface, Offload
 from qmon.packets.conversations import NO_FLOW
 from qmon.packets.decode import Kind
@@ -20,6 +20,7 @@ from tests.packets.frames import frame
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "CHUNK", 64)
+    monkeypatch.setattr(rows, "CHUNK", 64)
     monkeypatch.setattr(spool, "SEGMENT_BYTES", 4096)
 
 
@@ -233,22 +234,26 @@ def test_no_memory_is_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> 
 def test_reading_while_another_thread_appends(small_chunks: None) -> None:
     kept = PacketStore(limit_packets=640)
     kept.add_interface(Interface())
-    one = bytes(12) + b"\x08\x00" + bytes.fromhex("4500001c0000000040110000c0a80001c0a80002") + bytes(8)
+    head = bytes(12) + b"\x08\x00" + bytes.fromhex("4500001c0000000040110000c0a80001c0a80002")
     done = threading.Event()
 
     def append() -> None:
         for seq in range(0, 6000, 20):
-            kept.append(FrameBatch.from_frames([one] * 20, time_ns=list(range(seq, seq + 20))))
+            # Each packet belongs to a conversation of its own, and to an old one.
+            ports = [number.to_bytes(4, "big") for one in range(seq, seq + 20, 2) for number in (one, 0)]
+            frames = [head + port + bytes(4) for port in ports]
+            kept.append(FrameBatch.from_frames(frames, time_ns=list(range(seq, seq + 20))))
         done.set()
 
     thread = threading.Thread(target=append)
     thread.start()
     while not done.is_set():
-        rows = kept.rows(kept.next_seq - 50, kept.next_seq)
-        assert rows.time_ns.tolist() == list(range(rows.first, rows.first + len(rows)))
-        assert (rows.flow == 0).all()
+        part = kept.rows(kept.next_seq - 50, kept.next_seq)
+        assert part.time_ns.tolist() == list(range(part.first, part.first + len(part)))
         table = kept.conversations()
-        if len(table):
-            assert table.bytes.sum() == table.packets.sum() * len(one)
+        assert table.bytes.sum() == table.packets.sum() * 42
     thread.join()
-    assert kept.conversation(0).packets == 6000
+    table = kept.conversations()
+    assert table.packets.sum() == 6000
+    assert table.packets[0, 0] == 3001
+    assert (table.packets[1:].sum(axis=1) == 1).all()
