@@ -1,5 +1,5 @@
 # make demo and make test do all the set-up there is; see README.md.
-.PHONY: help demo test lint format record bench clean
+.PHONY: help demo test lint format record images bench clean
 
 help:
 	@echo 'make demo    install what is missing, then the dashboard on a tiny VM with real traffic'
@@ -7,6 +7,7 @@ help:
 	@echo 'make lint    ruff, mypy and the import rules'
 	@echo 'make format  lay out the code'
 	@echo 'make record  record the fixtures anew from the real QEMUs (root)'
+	@echo 'make images  draw the pictures of the documentation anew'
 	@echo 'make bench   measure against tcpdump, tshark, dpkt and scapy'
 	@echo 'make clean   remove what was made here (.venv, caches)'
 
@@ -33,6 +34,10 @@ format:
 record:
 	@sh scripts/setup.sh test
 	.venv/bin/python -m tests.lab.record
+
+images:
+	@sh scripts/setup.sh test
+	QMON_WRITE_IMAGES=1 .venv/bin/python -m pytest -q tests/tui/test_readme_image.py
 
 bench:
 	@sh scripts/setup.sh test
