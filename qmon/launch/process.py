@@ -25,6 +25,11 @@ _LONGEST_SOCKET = 100  # sun_path holds 108 bytes (man 7 unix); some room for th
 _LAST_WORDS = 4000
 
 
+def leashed(command: Sequence[str]) -> list[str]:
+    """Return the words that run `command` so that it gets SIGTERM when this process, its parent, dies."""
+    return [sys.executable, "-I", "-S", str(_HERE / "leashed.py"), str(os.getpid()), *command]
+
+
 class OwnedQemu:
     """A QEMU process and its private directory, for the length of a `with`.
 
@@ -101,7 +106,7 @@ class OwnedQemu:
         `quiet`: in a session of its own, without input, its messages in `log`. Otherwise it has qmon's
         terminal and streams, its standard output replaced by `stdout` if given.
         """
-        words = [sys.executable, "-I", "-S", str(_HERE / "leashed.py"), str(os.getpid()), *command]
+        words = leashed(command)
         environment = None if env is None else {**os.environ, **env}
         if quiet:
             with self.log.open("ab") as log:
