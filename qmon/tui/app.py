@@ -6,6 +6,7 @@ Owns nothing else: screens are told what they show, panes draw it.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import PurePath
 from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
@@ -21,7 +22,12 @@ class QmonApp(App[None]):
     """An app that starts with one screen and ends on `q`, Ctrl-C, or a terminal that is gone."""
 
     TITLE = "qmon"
-    CSS_PATH: ClassVar[str] = "theme.tcss"
+    # All here: Textual does not look for the style sheet of a screen that is there from the start.
+    CSS_PATH: ClassVar[list[str | PurePath]] = [
+        "theme.tcss",
+        "screens/dashboard.tcss",
+        "dialogs/dialogs.tcss",
+    ]
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "quit", "Quit", show=False, priority=True),

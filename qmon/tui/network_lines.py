@@ -110,7 +110,7 @@ def _forward(forward: Forward) -> TreeLine:
     host = "*" if forward.host_address in ("", "*", "0.0.0.0") else plain(forward.host_address)
     style = "warn" if host == "*" else "text"
     parts = (
-        ("dim", forward.protocol),
+        ("dim", plain(forward.protocol)),
         (style, f"{host}:{forward.host_port}"),
         ("faint", "→"),
         ("text", f"{plain(forward.guest_address)}:{forward.guest_port}"),

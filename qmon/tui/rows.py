@@ -41,6 +41,7 @@ class RowView(Widget, can_focus=True):
 
     SHOW_CURSOR: ClassVar[bool] = True
     HAS_HEADING: ClassVar[bool] = False
+    NOTHING_IS_A_BLOCK: ClassVar[bool] = False
     DEFAULT_CSS = """
     RowView { height: 1fr; width: 1fr; }
     """
@@ -355,7 +356,8 @@ class RowView(Widget, can_focus=True):
         if not 0 <= line < len(lines):
             return Strip.blank(width)
         content = text.cut(lines[line], width)
-        left = (width - text.width(content)) // 2
+        longest = max(map(text.width, lines)) if self.NOTHING_IS_A_BLOCK else text.width(content)
+        left = max((width - longest) // 2, 0)
         style = self.palette.text if line == 0 else self.palette.dim
         segments = [Segment(" " * left), Segment(content, style)]
         return Strip(segments).crop_extend(0, width, None)

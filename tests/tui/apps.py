@@ -22,7 +22,7 @@ PATIENCE_S = 10.0
 async def running(screen: Screen[Any], size: tuple[int, int] = (160, 50)) -> AsyncIterator[Pilot[None]]:
     app = QmonApp(screen)
     async with app.run_test(size=size, notifications=True) as pilot:
-        await until(lambda: app.screen is screen and screen.is_current)
+        await until(lambda: app.screen is screen and screen.is_running)
         yield pilot
 
 

@@ -92,7 +92,8 @@ def _round(number: int) -> list[tuple[float, tuple[int, bytes]]]:
         return _out(there / segment) if out else _in(back / segment)
 
     request = b"GET /page/%d HTTP/1.1\r\nHost: 10.0.2.2:8080\r\nUser-Agent: iPXE/1.21\r\n\r\n" % number
-    body = b"x" * (300 + 97 * (number % 11))
+    # Triangles of different lengths, so that a chart of it has hills.
+    body = b"x" * (40 + 19 * abs(number % 34 - 17) + 31 * abs(number % 50 - 25))
     reply = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     question = IP(src=GUEST_IP, dst=DNS_IP, id=7) / UDP(sport=50000 + number, dport=53)
     answer = IP(src=DNS_IP, dst=GUEST_IP, id=7) / UDP(sport=53, dport=50000 + number)

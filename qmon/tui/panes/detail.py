@@ -102,9 +102,10 @@ class DetailTree(RowView):
         self.clear_strips()
 
     def _walk(self, parent: Node, depth: int, labels: Labels) -> Iterator[_Line]:
+        layers = [number for number, node in enumerate(parent.children) if node.children]
         for number, node in enumerate(parent.children):
             own = (*labels, node.label)
-            innermost = depth == 0 and number == len(parent.children) - 1
+            innermost = depth == 0 and [number] == layers[-1:]
             is_open = bool(node.children) and self._open.get(own, innermost)
             yield _Line(node, depth, own, is_open)
             if is_open:

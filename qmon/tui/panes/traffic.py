@@ -5,7 +5,6 @@ Owns the chart's scale and how netdevs share the width. Must never count: the st
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -68,9 +67,8 @@ class TrafficPane(Widget):
         self._series: tuple[Series, ...] = ()
         self._lines: list[list[Segment]] = []
 
-    def tick(self, now_s: float | None = None) -> None:
-        """Take in the last second, once it is over."""
-        second = int(time.time() if now_s is None else now_s)
+    def tick(self, second: int) -> None:
+        """Take in the last second, once it is over; `second` is the one that runs now (UTC)."""
         if second == self._second and len(self._series) == len(self._store.interfaces):
             return
         self._second = second

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.segment import Segment
 from rich.style import Style
 from textual import on, work
 from textual.app import ComposeResult
@@ -35,11 +36,11 @@ _COLUMNS = (
 _NO_VM = (
     "No VM is running here",
     "",
-    "qmon demo                 shows a tiny VM with real traffic",
-    "qmon run -- qemu-system-… starts yours and watches it from its first packet",
+    "qmon demo                  a tiny VM with real traffic",
+    "qmon run -- qemu-system-…  your VM, watched from its first packet",
     "",
-    "Or give your own VM a monitor that qmon can attach to:",
-    "-qmp unix:/tmp/vm.sock,server=on,wait=off",
+    "Or give the VM a monitor that qmon can attach to:",
+    "  -qmp unix:/tmp/vm.sock,server=on,wait=off",
     "",
     "A VM that starts now appears here by itself.",
 )
@@ -47,6 +48,9 @@ _NO_VM = (
 
 class VmTable(TableView):
     """One line a VM."""
+
+    NOTHING_IS_A_BLOCK = True
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "choose", "Attach")]
 
     def __init__(self) -> None:
         super().__init__(_COLUMNS, id="vms")
@@ -85,6 +89,10 @@ class VmTable(TableView):
             (text.plain(where), style),
         )
 
+    def heading(self, width: int) -> Sequence[Segment]:
+        """Draw the titles, if there is something below them."""
+        return super().heading(width) if self.vms else ()
+
     def nothing(self) -> Sequence[str]:
         """Say how to get a VM."""
         return _NO_VM
@@ -93,7 +101,6 @@ class VmTable(TableView):
 class ChooserScreen(Screen[None]):
     """Leaves the chosen VM in `chosen`, or None where the user quit."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "choose", "Attach")]
     DEFAULT_CSS = """
     ChooserScreen { overflow: hidden; VmTable { margin: 1 2; } }
     """

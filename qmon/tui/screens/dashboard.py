@@ -33,14 +33,13 @@ from qmon.watch import Connection, Snapshot
 if TYPE_CHECKING:
     from qmon.watch import Watch
 
-NARROW = 124
+NARROW, MEDIUM = 112, 140
 LOW = 34
 
 
 class DashboardScreen(TabbedScreen):
     """The dashboard on a `Watch` that is already entered; `again` says that the user wants another VM."""
 
-    CSS_PATH = "dashboard.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "add", "Add", tooltip="Add a netdev, NIC or forward"),
         Binding("t", "network", "Network", tooltip="Go to the network tree"),
@@ -88,13 +87,14 @@ class DashboardScreen(TabbedScreen):
     def on_resize(self, event: events.Resize) -> None:
         """Hide the tree behind `t` and shrink the traffic where there is little room."""
         self.set_class(event.size.width < NARROW, "-narrow")
+        self.set_class(NARROW <= event.size.width < MEDIUM, "-medium")
         self.set_class(event.size.height < LOW, "-low")
 
     # Drawing
 
     def tick(self) -> None:
         """Take in new packets and the state of things, and draw what changed."""
-        came, snapshot, second = self.watch_vm.poll(), self.watch_vm.snapshot(), int(time.time())
+        came, snapshot, second = self.watch_vm.poll(), self.watch_vm.snapshot(), this_second()
         pane = self.open_pane
         busy = pane is self.packets and self.packets.busy
         if not (came or busy) and (second, pane) == self._drawn and snapshot == self._snapshot:
@@ -102,7 +102,7 @@ class DashboardScreen(TabbedScreen):
         if self._snapshot is None or snapshot.version != self._snapshot.version:
             self._network.show(snapshot)
         self._snapshot, self._drawn = snapshot, (second, pane)
-        self._traffic.tick()
+        self._traffic.tick(second)
         self._show_header(snapshot)
         self._show_banner(snapshot)
         if pane is self.packets:
@@ -200,6 +200,11 @@ class DashboardScreen(TabbedScreen):
     def _conversation_picked(self, event: ConversationsPane.Picked | UsernetPane.Picked) -> None:
         self.open_tab("Packets")
         self.packets.set_filter(event.expression)
+
+
+def this_second() -> int:
+    """Return the second that runs now, since the epoch; tests put another clock here."""
+    return int(time.time())
 
 
 def _why_no_packets(now: Snapshot) -> tuple[str, ...]:
