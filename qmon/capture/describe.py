@@ -24,8 +24,8 @@ class Description:
     may_have_headers: bool = False
 
 
-def describe(network: Network, netdev_id: str, version: Version) -> Description:
-    """Describe a netdev and the NIC plugged into it."""
+def describe(network: Network, netdev_id: str, version: Version, *, mirrored: bool = False) -> Description:
+    """Describe a netdev and the NIC plugged into it; a mirror has virtio-net headers in every version."""
     netdev = network.netdev(netdev_id)
     if netdev is None:
         return Description()
@@ -34,12 +34,14 @@ def describe(network: Network, netdev_id: str, version: Version) -> Description:
     if nic is not None:
         parts.append(f"NIC {nic.id}" + (f" ({nic.model})" if nic.model else ""))
     parts.append(f"QEMU {version}")
-    return Description(", ".join(map(plain, parts)), _mac(nic), _may_have_headers(netdev, nic, version))
+    return Description(
+        ", ".join(map(plain, parts)), _mac(nic), _may_have_headers(netdev, nic, None if mirrored else version)
+    )
 
 
-def _may_have_headers(netdev: Netdev, nic: Nic | None, version: Version) -> bool:
+def _may_have_headers(netdev: Netdev, nic: Nic | None, version: Version | None) -> bool:
     # Seen on 7.2; since 8.0 QEMU leaves the header out of its dumps (net/dump.c).
-    if netdev.type not in _HEADER_BACKENDS or version >= _FIRST_WITHOUT_HEADERS:
+    if netdev.type not in _HEADER_BACKENDS or (version and version >= _FIRST_WITHOUT_HEADERS):
         return False
     return nic is None or nic.model is None or nic.model.startswith("virtio")
 

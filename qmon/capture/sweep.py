@@ -31,5 +31,14 @@ async def sweep(session: Session, *, foreign_too: bool = False) -> Swept:
             found[owner.life()].append(name)
     doomed = found[Life.GONE] + (found[Life.FOREIGN] if foreign_too else [])
     removed = [name for name in doomed if await remove_object(session, name)]
+    if removed:
+        await _remove_sockets(session, set(removed))
     foreign = [name for name in found[Life.FOREIGN] if name not in removed]
     return Swept(tuple(removed), tuple(foreign), tuple(found[Life.ALIVE]))
+
+
+async def _remove_sockets(session: Session, filters: set[str]) -> None:
+    """Remove the sockets that mirrors were made with: they bear the same names."""
+    for entry in await session.execute("query-chardev"):
+        if entry["label"] in filters:
+            await session.execute("chardev-remove", {"id": entry["label"]})

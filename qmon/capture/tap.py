@@ -26,6 +26,7 @@ QUEUES = (("rx", Direction.OUT), ("tx", Direction.IN))
 # The longest header virtio-net puts before a frame; it must not cost bytes of the frame.
 _VIRTIO_HEADER = 12
 
+_UNFILTERABLE = ("multiqueue is not supported", "vhost is not supported")
 _WHY_NOT = (
     (
         "multiqueue is not supported",
@@ -53,7 +54,7 @@ class Channel:
     filter_id: str
     direction: Direction
     follower: Follower
-    guarded: Guarded
+    guarded: Guarded | None
     headers: HeaderFinder | None = None
     seconds: int | None = None
     packets: int = 0
@@ -61,7 +62,8 @@ class Channel:
 
     def close(self) -> None:
         """Let go of the memfd."""
-        guardian().drop(self.guarded)
+        if self.guarded is not None:
+            guardian().drop(self.guarded)
         self.follower.close()
 
 
@@ -120,6 +122,11 @@ async def probe_netdev(place: Place, netdev: str) -> None:
             return
         raise _explained(netdev, problem) from problem
     await place.session.execute("object-del", {"id": arguments["id"]})
+
+
+def is_unfilterable(problem: Refused) -> bool:
+    """Say whether a netdev was refused because QEMU has no filters for its kind."""
+    return any(sign in problem.reason.lower() for sign in _UNFILTERABLE)
 
 
 def _explained(netdev: str, problem: Refused) -> Refused:

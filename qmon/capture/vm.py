@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Coroutine, Sequence
-from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -20,79 +19,35 @@ from qmon.capture.clock import Clock
 from qmon.capture.describe import describe
 from qmon.capture.guardian import guardian
 from qmon.capture.headers import HeaderFinder
+from qmon.capture.host import open_host_tap
 from qmon.capture.ids import Owner, start_ticks
 from qmon.capture.intake import Intake
-from qmon.capture.kernel import WriteWatch
+from qmon.capture.mirror import open_mirror, remove_chardev
+from qmon.capture.state import OpenTap, Polled, TapState, clock_time
 from qmon.capture.sweep import Swept, sweep
 from qmon.capture.tap import Channel, Place
-from qmon.errors import Interrupted, Refused, TimedOut
+from qmon.capture.waking import Waking, to_the_end
+from qmon.errors import QmonError, Refused
+from qmon.merge import Merger
 from qmon.network.inspect import inspect
+from qmon.network.model import Network
 from qmon.packets.batch import DEFAULT_SNAPLEN, FrameBatch, Interface, Note
 
 if TYPE_CHECKING:
     from qmon.monitor.discovery import Vm
     from qmon.monitor.session import Event, Session
 
+__all__ = ["LIMIT_BYTES", "Polled", "TapState", "VmCapture"]
+
 LIMIT_BYTES = 64 << 20
 _SOON_S = 0.02
+# A host interface's frames are fetched this often.
+_HOST_S = 0.05
 _ENDING_TURNS = 25
 # How far behind the moment of a poll frames may be that the next one hands out.
 _SETTLED_NS, _UNSETTLED_NS = 20_000_000, 400_000_000
 _numbers = itertools.count()
 _keys = itertools.count()
-
-
-@dataclass(frozen=True, slots=True)
-class TapState:
-    """One tap as it stands; `interface` indexes `VmCapture.interfaces`, `reason` says why it ended (None: live).
-
-    `dropped` counts frames known to be lost, `gaps` stretches of which nobody knows how many were.
-    """
-
-    netdev: str
-    interface: int
-    packets: int = 0
-    bytes: int = 0
-    dropped: int = 0
-    gaps: int = 0
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Polled:
-    """What came since the last poll: frames in true-time order, and what is to be said about them."""
-
-    batch: FrameBatch | None = None
-    notes: tuple[Note, ...] = ()
-
-
-@dataclass(slots=True)
-class _Tap:
-    netdev: str
-    interface: int
-    headers: HeaderFinder | None = None
-    channels: tuple[Channel, ...] = ()
-    packets: int = 0
-    bytes: int = 0
-    gaps: int = 0
-    reason: str | None = None
-    renewing: bool = field(default=False)
-
-    def state(self) -> TapState:
-        return TapState(
-            self.netdev,
-            self.interface,
-            self.packets + sum(channel.packets for channel in self.channels),
-            self.bytes + sum(channel.bytes for channel in self.channels),
-            0,
-            self.gaps,
-            self.reason,
-        )
-
-    def retire(self) -> None:
-        self.packets += sum(channel.packets for channel in self.channels)
-        self.bytes += sum(channel.bytes for channel in self.channels)
-        self.channels = ()
 
 
 class VmCapture:
@@ -111,6 +66,7 @@ class VmCapture:
         raw_time: bool = False,
         events: bool = False,
         sweep_foreign: bool = False,
+        remote_mirror: bool = False,
     ) -> None:
         self.clock = Clock(steady=vm is None or "-icount" not in vm.argv)
         self.swept = Swept()
@@ -120,23 +76,23 @@ class VmCapture:
         self._snaplen = snaplen
         self._limit_bytes = limit_bytes
         self._raw_time = raw_time
+        self._remote_mirror = remote_mirror and not session.can_pass_descriptors
         self._tell_events = events
         self._sweep_foreign = sweep_foreign
         self._have_swept = False
         self._key = next(_keys)
-        self._taps: dict[str, _Tap] = {}
+        self._taps: dict[str, OpenTap] = {}
         self._ended: list[TapState] = []
         self._interfaces: list[Interface] = []
         self._notes: list[Note] = []
         self._leftovers: list[FrameBatch] = []
-        self._intake = Intake(self.clock, snaplen=snaplen, raw_time=raw_time)
-        self._writes = WriteWatch()
-        self._listening = False
-        self._stirred = asyncio.Event()
+        self._intake = Intake(self.clock, snaplen=snaplen, raw_time=raw_time or self._remote_mirror)
+        self._waking = Waking(self._look_now)
         self._changing = asyncio.Lock()
         self._stack = AsyncExitStack()
         self._tasks: asyncio.TaskGroup | None = None
         self._life: asyncio.Task[None] | None = None
+        self._merger: Merger | None = None
         self._closed = False
         self._adopted: list[Session] = []
         self._polled_ns = 0
@@ -194,13 +150,15 @@ class VmCapture:
             if netdev in self._taps:
                 return self._taps[netdev].state()
             await self._sweep_once()
-            about = describe(await inspect(self._session), netdev, self._session.version)
+            network = await inspect(self._session)
+            about = describe(network, netdev, self._session.version, mirrored=self._remote_mirror)
             known = [interface.name for interface in self._interfaces]
-            tap = _Tap(netdev, known.index(netdev) if netdev in known else len(known))
+            tap = OpenTap(netdev, known.index(netdev) if netdev in known else len(known))
             tap.headers = HeaderFinder(about.mac) if about.may_have_headers else None
-            tap.channels = await self._open(tap)
+            await self._open_some_way(tap, network)
             if netdev not in known:
-                self._interfaces.append(Interface(name=netdev, description=about.text, mac=about.mac))
+                text = about.text + (f", captured on the host's {tap.host.name}" if tap.host else "")
+                self._interfaces.append(Interface(name=netdev, description=text, mac=about.mac))
             self._taps[netdev] = tap
             return tap.state()
 
@@ -219,17 +177,14 @@ class VmCapture:
 
     def poll(self) -> Polled:
         """Return what came since the last poll; never blocks."""
-        self._stirred.clear()
         self._polled_ns = time.time_ns()
         batches = self._leftovers
         self._leftovers = []
         if not self._closed:
-            self._writes.clear()
-            batch = self._intake.poll()
-            if batch is not None:
-                batches.append(batch)
+            self._waking.forget()
+            batches += self._gather(self._intake.poll())
             self._look_after_taps()
-            self._listen(self.clock.current.offset is None)
+            self._waking.listen(self.clock.current.offset is None)
         notes, self._notes = tuple(self._notes), []
         return Polled(FrameBatch.concatenate(batches) if batches else None, notes)
 
@@ -237,12 +192,11 @@ class VmCapture:
         """Wait until there may be frames, at most `timeout_s`."""
         if self._closed:
             return
+        if self._merger is not None:
+            timeout_s = min(timeout_s, _HOST_S)
         if self._intake.pending:
             timeout_s = min(timeout_s, _SOON_S)
-        self._listen(True)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._stirred.wait()
+        await self._waking.wait(timeout_s)
 
     def adopt(self, sessions: Sequence[Session]) -> None:
         """Close these sessions when the capture is finished."""
@@ -258,7 +212,7 @@ class VmCapture:
         try:
             await self._stack.__aexit__(None, None, None)
         finally:
-            await _to_the_end(self._remove_all())
+            await to_the_end(self._remove_all())
 
     async def rebind(self, session: Session) -> None:
         """Go on with a new session on the same VM, after the old one was lost; taps are not touched."""
@@ -283,16 +237,36 @@ class VmCapture:
             name=lambda purpose: owner.name(number, purpose),
         )
 
-    async def _open(self, tap: _Tap) -> tuple[Channel, ...]:
-        channels = await taps.open_tap(self._place(), tap.netdev, tap.interface)
+    async def _open_some_way(self, tap: OpenTap, network: Network) -> None:
+        """Tap by QEMU's filters, or where QEMU has none for this netdev, on the host's interface."""
+        try:
+            tap.channels = await self._open(tap)
+        except Refused as refusal:
+            if not taps.is_unfilterable(refusal):
+                raise
+            try:
+                tap.host = open_host_tap(network, tap.netdev, self._place().pid, self._snaplen)
+            except Refused as problem:
+                raise Refused(
+                    f"{refusal.message}; the host's side of it is no way either: {problem.message}",
+                    hint=problem.hint or refusal.hint,
+                    reason=refusal.reason,
+                ) from problem
+            self._merger = self._merger or Merger(2)
+
+    async def _open(self, tap: OpenTap) -> tuple[Channel, ...]:
+        channels: tuple[Channel, ...]
+        if self._remote_mirror:
+            channels, tap.mirror = await open_mirror(self._place(), tap.netdev, tap.interface)
+        else:
+            channels = await taps.open_tap(self._place(), tap.netdev, tap.interface)
         for channel in channels:
             channel.headers = tap.headers
-            self._writes.add(channel.follower.fd)
+            self._waking.add(channel.follower.fd)
             self._intake.add(channel)
-        self._listen(True)
         return channels
 
-    async def _close(self, tap: _Tap) -> None:
+    async def _close(self, tap: OpenTap) -> None:
         channels = tap.channels
         left = [await taps.remove_filter(self._session, channel) for channel in channels]
         if any(left) and not await self._vm_has_gone():
@@ -301,12 +275,23 @@ class VmCapture:
                 f"the monitor is gone: the filters of {tap.netdev} could not be removed; they are sealed and write "
                 "no more, and the next qmon that captures here removes them",
             )
+        if tap.mirror is not None:
+            for channel in channels:
+                await remove_chardev(self._place(), channel.filter_id)
+            tap.dropped += tap.mirror.close()
+            tap.mirror = None
         for channel in channels:
             self._intake.remove(channel)
-            self._writes.remove(channel.follower.fd)
+            self._waking.remove(channel.follower.fd)
         tap.retire()
         for channel in channels:
             channel.close()
+        if tap.host is not None:
+            self._fetch(tap)
+            self._leftovers += self._gather(None, last=True)
+            tap.dropped += tap.host.dropped
+            tap.host.close()
+            tap.host = None
 
     async def _vm_has_gone(self) -> bool:
         """Say whether the VM has ended, or is about to: then its filters go with it."""
@@ -326,8 +311,7 @@ class VmCapture:
         batch = self._intake.finish()
         if batch is not None:
             self._leftovers.append(batch)
-        self._listen(False)
-        self._writes.close()
+        self._waking.close()
         for session in self._adopted:
             await session.close()
 
@@ -345,6 +329,26 @@ class VmCapture:
         if self.swept.foreign:
             self.note("change", f"left alone, made by a qmon elsewhere: {', '.join(self.swept.foreign)}")
 
+    # The host's interfaces
+
+    def _gather(self, batch: FrameBatch | None, *, last: bool = False) -> list[FrameBatch]:
+        """Join what came through QEMU with what the host's interfaces saw."""
+        if self._merger is None:
+            return [] if batch is None else [batch]
+        self._merger.add(0, batch, (), complete_until=self.complete_until)
+        for tap in self._taps.values():
+            self._fetch(tap)
+        self._merger.add(1, None, (), complete_until=self.complete_until)
+        merged = self._merger.take(None if last else time.time_ns())
+        return [item for item in merged if isinstance(item, FrameBatch)]
+
+    def _fetch(self, tap: OpenTap) -> None:
+        seen = tap.host.read(tap.interface) if tap.host else None
+        if seen is not None and self._merger is not None:
+            tap.packets += len(seen)
+            tap.bytes += int(seen.length.sum())
+            self._merger.add(1, seen, (), complete_until=0)
+
     # Looking after them
 
     def _look_after_taps(self) -> None:
@@ -357,7 +361,7 @@ class VmCapture:
                 tap.renewing = True
                 self._tasks.create_task(self._renew(tap), name=f"tap {tap.netdev} again")
 
-    async def _renew(self, tap: _Tap) -> None:
+    async def _renew(self, tap: OpenTap) -> None:
         """Tap again after the guardian sealed the memfds, or QEMU gave up writing; note what is missing."""
         began = time.time_ns()
         async with self._changing:
@@ -368,7 +372,7 @@ class VmCapture:
             try:
                 await self._close(tap)
                 tap.channels = await self._open(tap)
-            except (Refused, Interrupted, TimedOut) as problem:
+            except QmonError as problem:
                 tap.reason = problem.message
             tap.renewing = False
         tap.gaps += 1
@@ -377,17 +381,24 @@ class VmCapture:
             if stuck
             else "more packets were waiting than the limit allows: qmon was stopped or too slow"
         )
-        until = "the end" if tap.reason else _clock_time(time.time_ns())
+        until = "the end" if tap.reason else clock_time(time.time_ns())
         self.note(
             "gap",
-            f"{tap.netdev}: packets are missing from {_clock_time(since or began)} to {until}: {why}",
+            f"{tap.netdev}: packets are missing from {clock_time(since or began)} to {until}: {why}",
             interface=tap.interface,
         )
 
-    def _last_time(self, tap: _Tap) -> int | None:
+    def _last_time(self, tap: OpenTap) -> int | None:
         """Return when the last frame of a tap was, by draining it."""
         self._intake.drain(list(tap.channels))
         return self._intake.last_time(list(tap.channels))
+
+    def _look_now(self) -> bool:
+        """Read at once while the clock needs to see frames early; say whether it still does."""
+        if self.clock.current.offset is not None:
+            return False
+        self._intake.read_now()
+        return True
 
     # The time line
 
@@ -407,14 +418,16 @@ class VmCapture:
             self._intake.reset()
         elif event.name == "SHUTDOWN":
             self.shut_down = True
-        self._stirred.set()
+        self._waking.stir()
 
     def note(self, kind: str, text: str, *, time_ns: int | None = None, interface: int | None = None) -> None:
         """Add to what the next poll says; at this moment unless a time (UTC ns) is given."""
         self._notes.append(Note(time_ns or time.time_ns(), text, kind, interface))
-        self._stirred.set()
+        self._waking.stir()
 
     def _describe_times(self) -> str:
+        if self._remote_mirror:
+            return "mirrored from another host: times are those of arrival here"
         if self._raw_time:
             return "times as QEMU stamped them"
         epoch = self.clock.epochs[0]
@@ -423,42 +436,3 @@ class VmCapture:
         if epoch.offset is None:
             return "times by the host's clock"
         return f"times by the host's clock, within {max(epoch.bound, 1000) / 1e6:.3g} ms"
-
-    # Waking up
-
-    def _listen(self, wanted: bool) -> None:
-        if wanted == self._listening:
-            return
-        self._listening = wanted
-        loop = asyncio.get_running_loop()
-        if wanted:
-            loop.add_reader(self._writes.fd, self._written)
-        else:
-            loop.remove_reader(self._writes.fd)
-
-    def _written(self) -> None:
-        self._writes.clear()
-        if self.clock.current.offset is None:
-            self._intake.read_now()
-        else:
-            self._listen(False)
-        self._stirred.set()
-
-
-def _clock_time(time_ns: int) -> str:
-    seconds, rest = divmod(time_ns, 1_000_000_000)
-    return f"{time.strftime('%H:%M:%S', time.localtime(seconds))}.{rest // 1_000_000:03d}"
-
-
-async def _to_the_end(work: Coroutine[None, None, None]) -> None:
-    """Await something although we are cancelled meanwhile; the cancellation goes on afterwards."""
-    task = asyncio.create_task(work, name="end of the capture")
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError:
-            cancelled = True
-    task.result()
-    if cancelled:
-        raise asyncio.CancelledError

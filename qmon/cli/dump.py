@@ -75,6 +75,11 @@ if TYPE_CHECKING:
 @click.option(
     "--sweep", is_flag=True, help="Remove filters that qmons of other hosts or containers left, too."
 )
+@click.option(
+    "--remote-mirror",
+    is_flag=True,
+    help="For a monitor on another host: mirror over TCP. A slow network can then hold the VM up.",
+)
 @output.stream_option
 @click.argument("words", nargs=-1, metavar="[FILTER]")
 @click.pass_obj
@@ -96,6 +101,7 @@ def dump(
     no_events: bool,
     raw_time: bool,
     sweep: bool,
+    remote_mirror: bool,
     output: str,
     words: tuple[str, ...],
 ) -> int:
@@ -117,6 +123,7 @@ def dump(
         raw_time=raw_time,
         events=not no_events or recorder is not None,
         sweep_foreign=sweep,
+        remote_mirror=remote_mirror,
     )
     return out.run(_dump(wanted, asked, words))
 

@@ -41,6 +41,7 @@ class Wanted:
     raw_time: bool = False
     events: bool = True
     sweep_foreign: bool = False
+    remote_mirror: bool = False
 
 
 @dataclass(slots=True)
@@ -85,6 +86,7 @@ async def open_live(wanted: Wanted, talk: Callable[[str], None]) -> AsyncIterato
                 raw_time=wanted.raw_time,
                 events=wanted.events,
                 sweep_foreign=wanted.sweep_foreign,
+                remote_mirror=wanted.remote_mirror,
             )
             await stack.enter_async_context(capture)
             tapped += [label + netdev for netdev in await _tap(capture, vm, wanted, talk)]
