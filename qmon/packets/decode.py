@@ -36,10 +36,10 @@ _ICMP, _IGMP, _TCP, _UDP, _ICMPV6, _SCTP, _FRAGMENT = 1, 2, 6, 17, 58, 132, 44
 _EXTENSIONS = (0, 43, 60, 135, 139, 140)
 _AUTHENTICATION = 51
 MAX_EXTENSIONS = 8
-_VLAN, _SERVICE_VLAN, _OLD_VLAN, _PPPOE_SESSION = 0x8100, 0x88A8, 0x9100, 0x8864
+_PPPOE_SESSION = 0x8864
+_IS_TAG = np.zeros(1 << 16, np.bool_)
+_IS_TAG[[0x8100, 0x88A8, 0x9100, _PPPOE_SESSION]] = True
 MAX_TAGS = 4
-# Smaller numbers in an Ethernet header are lengths.
-_LEAST_ETHERTYPE = 0x0600
 # Different in every process, so that nobody can prepare packets whose digests meet.
 _SEED = np.frombuffer(os.urandom(16), np.uint64) | np.uint64(1)
 
@@ -71,6 +71,10 @@ for _number, _kind in (
 ):
     _KIND_OF_PROTOCOL[_number] = _kind
 _KIND_IN_IPV4 = np.where(_KIND_OF_PROTOCOL, _KIND_OF_PROTOCOL, np.uint8(Kind.IPV4))
+_KIND_OF_ETHERTYPE = np.zeros(1 << 16, np.uint8)
+# Numbers below 0600 in an Ethernet header are lengths, of what LLC carries.
+_KIND_OF_ETHERTYPE[1:0x0600] = Kind.LLC
+_KIND_OF_ETHERTYPE[[ARP, IPV4, IPV6]] = Kind.ARP, Kind.IPV4, Kind.IPV6
 _HAS_PORTS = np.isin(np.arange(256), (_TCP, _UDP, _SCTP))
 _IS_EXTENSION = np.isin(np.arange(256), (*_EXTENSIONS, _AUTHENTICATION, _FRAGMENT))
 
@@ -176,11 +180,9 @@ def _skip_tags(located: _Located, rows: I64) -> I64:
     """Go behind VLAN tags and PPPoE, for those of `rows` that have them; return which these are."""
     moved = []
     for _ in range(MAX_TAGS):
-        kind = _ethertype(located, rows)
-        rows = rows[
-            (kind == _VLAN) | (kind == _SERVICE_VLAN) | (kind == _OLD_VLAN) | (kind == _PPPOE_SESSION)
-        ]
-        rows = rows[located.room[rows] >= 8]
+        rows = rows[_IS_TAG.take(_ethertype(located, rows))]
+        if len(rows):
+            rows = rows[located.room[rows] >= 8]
         if not len(rows):
             break
         session = _ethertype(located, rows) == _PPPOE_SESSION
@@ -306,13 +308,9 @@ def _transport(headers: Headers, room: I64, rows: I64, size: I64) -> None:
 
 def _name_kinds(headers: Headers, ethertype: U16, rows: I64) -> None:
     """Set `kind` for rows that are not plain IPv4."""
-    kind = np.zeros(len(rows), np.uint8)
-    for number, name in ((ARP, Kind.ARP), (IPV4, Kind.IPV4), (IPV6, Kind.IPV6)):
-        kind[ethertype == number] = name
-    kind[(ethertype > 0) & (ethertype < _LEAST_ETHERTYPE)] = Kind.LLC
     carried = _KIND_OF_PROTOCOL.take(headers.protocol[rows])
-    ip = headers.version[rows] != 0
-    headers.kind[rows] = np.where(ip & (carried != Kind.OTHER), carried, kind)
+    named = (carried != Kind.OTHER) & (headers.version[rows] != 0)
+    headers.kind[rows] = np.where(named, carried, _KIND_OF_ETHERTYPE.take(ethertype))
 
 
 def _bytes_at(headers: Headers, rows: I64, before: I64 | int, size: int) -> U8:

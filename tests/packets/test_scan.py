@@ -31,6 +31,7 @@ def _records(rng: random.Random, layout: Layout, count: int) -> tuple[np.ndarray
 def test_wrong_guesses_change_nothing(layout: Layout, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = random.Random(seed)
     monkeypatch.setattr(scan, "LANE_BYTES", rng.choice((300, 1000, 5000)))
+    monkeypatch.setattr(scan, "LEAST_LANES", 4)
     data, starts = _records(rng, layout, 400)
 
     def guess(near: np.ndarray) -> np.ndarray:

@@ -243,9 +243,14 @@ def test_reading_while_another_thread_appends(small_chunks: None) -> None:
             ports = [number.to_bytes(4, "big") for one in range(seq, seq + 20, 2) for number in (one, 0)]
             frames = [head + port + bytes(4) for port in ports]
             kept.append(FrameBatch.from_frames(frames, time_ns=list(range(seq, seq + 20))))
-        done.set()
 
-    thread = threading.Thread(target=append)
+    def run() -> None:
+        try:
+            append()
+        finally:
+            done.set()
+
+    thread = threading.Thread(target=run)
     thread.start()
     while not done.is_set():
         part = kept.rows(kept.next_seq - 50, kept.next_seq)
