@@ -7,9 +7,7 @@ and never send what `hazards` refuses.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Coroutine
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from qmon.errors import QmonError, Refused, TimedOut, UsageError
@@ -28,6 +26,7 @@ from qmon.network.options import driver_of, parse_device, parse_netdev
 from qmon.network.ports import advice, pcie_ports
 from qmon.network.release import device_id, let_go
 from qmon.network.steps import Step, spelt
+from qmon.network.surroundings import surroundings
 from qmon.text import plain
 
 if TYPE_CHECKING:
@@ -89,8 +88,7 @@ async def remove_netdev(session: Session, id_: str, *, force: bool = False) -> N
 
 async def _netdev_step(session: Session, spec: str) -> Step:
     arguments = parse_netdev(spec, await session.schema())
-    if hazards.asks_for_vhost(arguments):
-        hazards.check_vhost(arguments, session.version, usable=_can_open_vhost_net(session.peer_pid))
+    hazards.check_netdev(arguments, session.version, surroundings(session.peer_pid))
     return Step("netdev_add", arguments)
 
 
@@ -103,23 +101,6 @@ async def _netdev_removal(session: Session, id_: str, *, force: bool) -> Step:
     if id_ not in known:
         raise Refused(f"there is no netdev '{plain(id_)}'", hint=_there_are("netdevs", known))
     return Step("netdev_del", {"id": id_})
-
-
-def _can_open_vhost_net(pid: int | None) -> bool | None:
-    """Tell whether the QEMU process could open `/dev/vhost-net`; None where that cannot be seen from here."""
-    if pid is None:
-        return None
-    path = f"/proc/{pid}/root/dev/vhost-net"
-    try:
-        if not os.access(f"/proc/{pid}/root/dev", os.X_OK):
-            return None
-        there = Path(path).exists()
-        if there and Path(f"/proc/{pid}").stat().st_uid != os.geteuid():
-            return None
-        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
-    except OSError:
-        return False
-    return True
 
 
 # NICs

@@ -1,13 +1,15 @@
 """What a change would do to the guest that nobody asked for, found before anything is sent. Pure.
 
-Owns the rules, each with the QEMU it was seen on. Must never send anything, and never look at the host: what the
-rules need to know is handed in.
+Owns the rules, each with the QEMU it was seen on. Must never send anything, and never look at the host: what
+the rules need to know is handed in.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from qmon.errors import Refused
@@ -19,27 +21,100 @@ if TYPE_CHECKING:
 
 # 7.2 ends itself by an assertion; 10.0 is the oldest that was seen to refuse in peace.
 _VHOST_SAFE_SINCE = 10
+_BOOTFILE_BYTES = 128
+# Options of `tap` that name descriptors, and what these have to be.
+_DESCRIPTORS = {
+    "fds": ("/dev/net/tun", "/dev/tap"),
+    "vhostfd": ("/dev/vhost-net",),
+    "vhostfds": ("/dev/vhost-net",),
+}
 _OPEN_RULE = re.compile(r"(tcp|udp|):(0\.0\.0\.0)?:")
 
 
-def asks_for_vhost(netdev: Mapping[str, object]) -> bool:
-    """Tell whether adding this netdev makes QEMU open `/dev/vhost-net` itself."""
-    wanted = netdev.get("vhost") is True or netdev.get("vhostforce") is True
-    return netdev.get("type") == "tap" and wanted and not {"vhostfd", "vhostfds"} & netdev.keys()
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What of the QEMU process the rules want to know; None is what cannot be seen from here.
 
-
-def check_vhost(netdev: Mapping[str, object], version: Version, *, usable: bool | None) -> None:
-    """Refuse a `tap` with vhost where QEMU could not open `/dev/vhost-net`: an old QEMU aborts then.
-
-    `usable` says whether that QEMU can open it, None where it cannot be seen from here.
+    `opens_vhost_net` says whether it could open `/dev/vhost-net`; `descriptors` maps the numbers of its open ones
+    to what they are, as `/proc/PID/fd` spells it.
     """
-    if not asks_for_vhost(netdev) or usable or version.major >= _VHOST_SAFE_SINCE:
+
+    opens_vhost_net: bool | None = None
+    descriptors: Mapping[str, str] | None = None
+
+
+def check_netdev(netdev: Mapping[str, object], version: Version, around: Surroundings) -> None:
+    """Refuse a netdev whose failing would cost the VM its life or a descriptor that is not the netdev's."""
+    if netdev.get("type") == "tap":
+        _check_vhost(netdev, version, around.opens_vhost_net)
+        _check_descriptors(netdev, around.descriptors)
+    elif netdev.get("type") == "user":
+        _check_bootfile(netdev)
+    elif netdev.get("type") == "l2tpv3":
+        _check_tunnel(netdev)
+
+
+def _check_vhost(netdev: Mapping[str, object], version: Version, usable: bool | None) -> None:
+    # 7.2: net_client_init1: Assertion `nc' failed; 10.0 and 11.1 refuse in peace.
+    wanted = netdev.get("vhost") is True or netdev.get("vhostforce") is True
+    if not wanted or {"vhostfd", "vhostfds"} & netdev.keys() or usable or version.major >= _VHOST_SAFE_SINCE:
         return
     why = "cannot open /dev/vhost-net" if usable is False else "may be unable to open /dev/vhost-net"
     raise Refused(
         f"not sent: this QEMU ({version}) {why}, and would abort: the VM would be gone",
         hint="Leave out vhost=on, or load the module (modprobe vhost_net) and give QEMU's user access to it.",
     )
+
+
+def _check_descriptors(netdev: Mapping[str, object], open_ones: Mapping[str, str] | None) -> None:
+    # A descriptor that is none aborts 7.2 (vhostfd, fds), 10.0 (fds) and 11.1 (vhostfd: freed twice); one that is
+    # something else is closed by them. A single fd= is refused in peace.
+    for option, kinds in _DESCRIPTORS.items():
+        given = str(netdev.get(option) or "")
+        for name in given.split(":") if given else ():
+            what = None if open_ones is None else open_ones.get(name, "")
+            if what is None or not what.startswith(kinds):
+                raise Refused(
+                    f"not sent: {option}={plain(given)}: {_descriptor_trouble(name, what)}, and QEMU may abort over "
+                    "a wrong one: the VM would be gone",
+                    hint=f"Leave {option}= out and let QEMU open the device itself.",
+                )
+
+
+def _descriptor_trouble(name: str, what: str | None) -> str:
+    if what is None:
+        return f"whether the VM has a descriptor {plain(name)} cannot be seen from here"
+    if not name.isdecimal():
+        return f"what the descriptor named '{plain(name)}' is cannot be seen"
+    return f"descriptor {plain(name)} of the VM is {plain(what) or 'not open'}"
+
+
+def _check_bootfile(netdev: Mapping[str, object]) -> None:
+    # libslirp: slirp_new: assertion on strlen(cfg->bootfile), in all versions.
+    length = len(str(netdev.get("bootfile") or "").encode("utf-8", "surrogateescape"))
+    if length >= _BOOTFILE_BYTES:
+        raise Refused(
+            f"not sent: bootfile= has {length} bytes; from {_BOOTFILE_BYTES} on QEMU aborts: the VM would be gone",
+            hint="Give the boot file a shorter name.",
+        )
+
+
+def _check_tunnel(netdev: Mapping[str, object]) -> None:
+    # net/l2tpv3.c closes a descriptor that it has not got yet, number 0, whenever it fails (all versions).
+    has_ports = {"srcport", "dstport"} <= netdev.keys()
+    if netdev.get("udp") is True and not has_ports:
+        raise Refused(
+            "not sent: udp=on needs srcport= and dstport=; QEMU would close its descriptor 0 as it fails"
+        )
+    for end in ("src", "dst"):
+        try:
+            ip_address(str(netdev.get(end)))
+        except ValueError:
+            raise Refused(
+                f"not sent: {end}={plain(str(netdev.get(end)))} is no address in numbers; QEMU would close its "
+                "descriptor 0 if it could not resolve it",
+                hint="Give the address in numbers.",
+            ) from None
 
 
 def check_netdev_removal(network: Network, id_: str, *, force: bool) -> None:
