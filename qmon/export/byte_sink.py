@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import select
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,8 @@ class ByteSink:
         self._regular = regular
         self._whole = whole
         self._pending = bytearray()
+        self._watch = select.poll()
+        self._watch.register(fd, 0)
 
     def __repr__(self) -> str:
         return f"<ByteSink {self.name} {self.size} bytes, {len(self._pending)} waiting>"
@@ -87,7 +90,9 @@ class ByteSink:
             self.push()
 
     def push(self) -> None:
-        """Hand the reader what it takes now."""
+        """Hand the reader what it takes now; `ReaderLeft` if nobody reads, also while there is nothing to hand."""
+        if not self._pending and self._left_by_reader():
+            raise ReaderLeft
         while self._pending:
             try:
                 count = os.write(self._fd, self._pending[: 1 << 20])
@@ -101,6 +106,10 @@ class ByteSink:
                 raise QmonError(f"cannot write {self.name}: {problem.strerror}") from problem
             self.size += count
             del self._pending[:count]
+
+    def _left_by_reader(self) -> bool:
+        # A pipe says POLLERR to its writer when the last reader has closed it (man 2 poll).
+        return not self._regular and any(seen & select.POLLERR for _, seen in self._watch.poll(0))
 
     async def empty(self, timeout_s: float) -> bool:
         """Wait until the reader has taken everything; say whether it did within the time."""

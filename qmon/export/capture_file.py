@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 import struct
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from qmon import __version__
 from qmon.errors import UsageError
-from qmon.export.byte_sink import ByteSink
+from qmon.export.byte_sink import ByteSink, ReaderLeft
 from qmon.packets.batch import FrameBatch, Interface, Note, Statistics
 from qmon.packets.pcap import PcapWriter
 from qmon.packets.pcapng_writer import PcapngWriter
@@ -82,7 +83,9 @@ class CaptureFileOutput:
         self.full = False
         self.sink = sink
         self._encoder = encoder
-        sink.write(encoder.header())
+        # A reader that has left already is noticed like one that leaves later.
+        with suppress(ReaderLeft):
+            sink.write(encoder.header())
 
     def __repr__(self) -> str:
         return f"<CaptureFileOutput {self.sink!r} {self.written} packets>"

@@ -9,7 +9,7 @@ from qmon.packets.batch import Direction, FrameBatch
 
 if TYPE_CHECKING:
     from qmon.export.record import Filter
-    from qmon.packets.batch import Mask
+    from qmon.packets.copying import Mask
 
 
 @dataclass(frozen=True, slots=True)
