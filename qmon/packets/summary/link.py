@@ -122,13 +122,20 @@ def logical_link(line: Line, at: int) -> None:
         else:
             line.set("LLC", f"SNAP, OUI {organisation.hex(':')}, type 0x{kind:04x}")
     elif destination == 0xFE and line.data[at + 3] in (0x81, 0x82, 0x83):
-        names = {0x81: "CLNP", 0x82: "ESIS", 0x83: "ISIS"}
-        line.set(names[line.data[at + 3]], "")
+        _osi(line, at + 3)
     else:
         line.set(
             _SAPS.get(destination, "LLC"),
             f"DSAP 0x{destination:02x}, SSAP 0x{source:02x}, control 0x{control:02x}",
         )
+
+
+def _osi(line: Line, at: int) -> None:
+    line.set({0x81: "CLNP", 0x82: "ESIS", 0x83: "ISIS"}[line.data[at]], "")
+    if line.data[at] == 0x83:
+        kind = line.data[at + 4] & 0x1F
+        name = "HELLO" if kind < 18 else "LSP" if kind < 24 else "CSNP" if kind < 26 else "PSNP"
+        line.set(f"ISIS {name}", f"type {kind}")
 
 
 def _spanning_tree(line: Line, at: int) -> None:
@@ -221,6 +228,31 @@ def _bridged_ethernet(line: Line, at: int) -> None:
         ethernet(line, at)
 
 
+def _cisco_hdlc(line: Line, at: int) -> None:
+    kind = line.u16(at + 2)
+    line.set("CHDLC", f"protocol 0x{kind:04x}")
+    if kind == 0x8035:
+        line.set("SLARP", "Cisco keep-alive")
+    elif kind != 0xFEFE:
+        ethertype(line, at + 4, kind)
+    else:
+        _osi(line, at + 5)
+
+
+def _radio(line: Line, at: int) -> None:
+    """802.11, with or without the header of radiotap in front: who sends to whom."""
+    line.set("802.11", "")
+    line.destination = mac(line.bytes(at + 4, 6))
+    line.source = mac(line.bytes(at + 10, 6))
+    names = ("Management", "Control", "Data", "Extension")
+    line.info = f"{names[line.data[at] >> 2 & 3]} frame, subtype {line.data[at] >> 4}"
+
+
+def _radiotap(line: Line, at: int) -> None:
+    line.set("802.11", "")
+    _radio(line, at + int.from_bytes(line.bytes(at + 2, 2), "little"))
+
+
 def _null(line: Line, at: int) -> None:
     """BSD loopback: the address family in the order of the machine that captured."""
     line.set("NULL", "")
@@ -300,8 +332,11 @@ _LINKS: dict[int, Callable[[Line, int], None]] = {
     14: internet.any_version,
     50: _ppp_hdlc,
     101: internet.any_version,
+    104: _cisco_hdlc,
+    105: _radio,
     108: _null,
     113: _cooked,
+    127: _radiotap,
     228: internet.version4,
     229: internet.version6,
     252: _exported,
@@ -309,9 +344,7 @@ _LINKS: dict[int, Callable[[Line, int], None]] = {
 }
 _LINK_NAMES = {
     6: "TR",
-    105: "802.11",
     119: "802.11",
-    127: "802.11",
     163: "802.11",
     189: "USB",
     195: "802.15.4",

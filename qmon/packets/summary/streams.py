@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from qmon.packets.summary import naming
+from qmon.packets.summary import naming, tables
 from qmon.packets.summary.line import Line
 from qmon.text import plain_bytes
 
@@ -20,6 +20,14 @@ _HANDSHAKES = {
     11: "Certificate", 12: "Server Key Exchange", 13: "Certificate Request", 14: "Server Hello Done",
     15: "Certificate Verify", 16: "Client Key Exchange", 20: "Finished",
 }  # fmt: skip
+_BGP = (
+    "",
+    "OPEN Message",
+    "UPDATE Message",
+    "NOTIFICATION Message",
+    "KEEPALIVE Message",
+    "ROUTE-REFRESH Message",
+)
 # Protocols of lines of text, by their server's port.
 _LINES = {21: "FTP", 25: "SMTP", 587: "SMTP", 110: "POP", 143: "IMAP", 6667: "IRC"}
 
@@ -35,9 +43,11 @@ def payload(line: Line, at: int, source: int, destination: int) -> None:
     elif start.startswith(b"SSH-"):
         line.set("SSH", f"{_side(source, destination, 22)}: Protocol ({line.text_line(at)})")
     elif 22 in ports:
-        line.set("SSH", f"{_side(source, destination, 22)}: packet (len={len(line.data) - at})")
+        line.set("SSHv2", f"{_side(source, destination, 22)}: Encrypted packet (len={line.end - at})")
     elif 53 in ports:
         naming.dns(line, at + 2)
+    elif 179 in ports and line.data[at : at + 16] == b"\xff" * 16:
+        line.set("BGP", tables.named(_BGP, line.data[at + 18], "message type {}"))
     elif start[:1].isupper() and _is_http(line.data, at):
         line.set("HTTP", line.text_line(at))
     else:

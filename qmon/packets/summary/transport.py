@@ -27,6 +27,12 @@ def tcp(line: Line, at: int) -> None:
     if header < 20:
         line.info += f" Bogus TCP header length ({header}, must be at least 20)"
         return
+    if (
+        header > 20
+        and b"\x1e" in line.data[at + 20 : at + header]
+        and _has_option(line, at + 20, at + header, 30)
+    ):
+        line.protocol = "MPTCP"
     carried = max(0, line.end - at - header)
     said = f" Ack={acknowledged}" if flags & 0x10 else ""
     line.info += f" [{_WORDS[flags]}] Seq={sequence}{said} Win={window} Len={carried}"
@@ -58,6 +64,17 @@ def _options(line: Line, at: int, end: int) -> str:
     return "".join(" " + word for word in words)
 
 
+def _has_option(line: Line, at: int, end: int, wanted: int) -> bool:
+    while at + 1 < end and line.data[at]:
+        kind, size = line.data[at], line.data[at + 1]
+        if kind == wanted:
+            return True
+        if kind != 1 and size < 2:
+            break
+        at += 1 if kind == 1 else size
+    return False
+
+
 def udp(line: Line, at: int) -> None:
     """Word a UDP datagram and what its ports say it carries."""
     source, destination, length = _UDP.unpack_from(line.data, at)
@@ -74,6 +91,7 @@ def udp(line: Line, at: int) -> None:
     low, high = min(source, destination), max(source, destination)
     worded = _PORTS.get(low) or _PORTS.get(high)
     if worded is None:
+        line.protocol = tables.UDP_PORTS.get(low) or tables.UDP_PORTS.get(high) or line.protocol
         services.by_content(line, payload, source, destination)
         return
     generic = line.protocol, line.info
