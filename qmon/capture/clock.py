@@ -60,16 +60,18 @@ class Bracket:
             return None
         return max(0, self.upper - self.lower)
 
-    def estimate(self) -> tuple[int, int]:
-        """Return the constant and how far off it may be.
+    def estimate(self, tick: int) -> tuple[int, int]:
+        """Return the constant and how far off it may be; `tick` is how early the kernel's times of writes may be.
 
-        It lies near `upper`: the shortest of several wake-ups is short, while the kernel's times of writes are
-        early by up to a tick (1 to 10 ms), for which the best of several makes up less well.
+        It lies near `upper` where frames were seen as they came: the shortest of several wake-ups is short. Where
+        they lay for longer than a tick before they were seen, it lies within a tick after `lower`.
         """
         assert self.upper is not None
         if self.lower is None:
             return self.upper, HOLD_NS
         below = max(0, self.upper - self.lower)
+        if below > tick:
+            return self.lower + tick // 2, tick // 2
         back = min(_WAKE_UP_NS, below // 2)
         return self.upper - back, max(below - back, back, 1_000)
 
@@ -86,7 +88,7 @@ class Epoch:
     offset: int | None = None
     bound: int = 0
 
-    def fix(self) -> None:
+    def fix(self, tick: int) -> None:
         """Choose the constant for good.
 
         A prior that is exact is kept as long as nothing seen contradicts it: then intervals stay QEMU's own across
@@ -96,7 +98,7 @@ class Epoch:
         if bracket.upper is None:
             self.offset, self.bound = self.prior or 0, HOLD_NS
             return
-        self.offset, self.bound = bracket.estimate()
+        self.offset, self.bound = bracket.estimate(tick)
         if self.prior is None or not self.prior_exact or self.prior > bracket.upper:
             return
         if bracket.lower is None or self.prior > bracket.lower - _TOLERANCE_NS:
@@ -115,9 +117,10 @@ class Epoch:
 class Clock:
     """One VM's clock: epochs in order. Stamps given to it are those of one filter, the others' seconds removed."""
 
-    def __init__(self, *, steady: bool = True) -> None:
+    def __init__(self, *, steady: bool = True, tick_ns: int = 10_000_000) -> None:
         self.epochs: list[Epoch] = [Epoch("attach")]
         self.steady = steady
+        self._tick = tick_ns
         self._late = 0
 
     def __repr__(self) -> str:
@@ -139,7 +142,13 @@ class Clock:
         epoch = self.current
         if epoch.offset is not None:
             return epoch.offset
-        return epoch.prior if epoch.bracket.upper is None else epoch.bracket.estimate()[0]
+        return epoch.prior if epoch.bracket.upper is None else epoch.bracket.estimate(self._tick)[0]
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the guess is good to much less than a second."""
+        epoch = self.current
+        return epoch.offset is not None or epoch.bracket.width is not None
 
     def sight(self, sighting: Sighting) -> None:
         """Take a sighting of the current epoch; begin a new one where it contradicts what was fixed."""
@@ -176,16 +185,20 @@ class Clock:
             if prior is not None:
                 self.current.prior, self.current.prior_exact = prior, exact
             return
-        if self.current.offset is None:
-            self.current.fix()
+        self.end()
         self._late = 0
         self.epochs.append(Epoch(reason, prior=prior, prior_exact=exact))
+
+    def end(self) -> None:
+        """Choose the constant with what there is: nothing more will be seen."""
+        if self.current.offset is None:
+            self.current.fix(self._tick)
 
     def settle(self, now: int) -> bool:
         """Fix the current epoch if it is time; return whether its packets may go on."""
         epoch = self.current
         if epoch.offset is None and epoch.ready(now):
-            epoch.fix()
+            epoch.fix(self._tick)
         return epoch.offset is not None
 
 

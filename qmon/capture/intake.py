@@ -18,6 +18,7 @@ from qmon.packets.batch import DEFAULT_SNAPLEN, Direction, FrameBatch
 
 _BUDGET_BYTES = 4 << 20
 _STEP_NS = 2_000_000
+_CATCH_UP_S = 3.0
 # A stop that is heard of later than this after it happened may already be over.
 _PROMPT_NS = 3_000_000
 _RANK = {Direction.OUT: 0, Direction.IN: 1, Direction.UNKNOWN: 2}
@@ -63,6 +64,7 @@ class Intake:
         self._referenced = False
         self._last_key: dict[int, Key] = {}
         self._difference = _host_difference()
+        self._behind_since = 0.0
 
     def __repr__(self) -> str:
         return f"<Intake of {len(self.channels)} channels, {self.clock!r}>"
@@ -108,6 +110,7 @@ class Intake:
         """Return the frames that are complete, in true order and time; None if there are none."""
         self._look_at_the_host()
         first, behind = self._pass()
+        self._behind_since = (self._behind_since or time.monotonic()) if behind else 0.0
         if first or len(self._orderer):
             second, behind = self._pass()
             self._ready += self._orderer.passed(first, second, behind=behind)
@@ -133,8 +136,7 @@ class Intake:
         if self._parked:
             self.resume(time.time_ns())
         self._ready += self._orderer.flush()
-        if self.clock.current.offset is None:
-            self.clock.current.fix()
+        self.clock.end()
         return self._release()
 
     def _pass(self) -> tuple[list[Piece], list[Key]]:
@@ -189,7 +191,7 @@ class Intake:
             channel.seconds, self._referenced = 0, True
             return True
         offset = self.clock.guess()
-        if offset is None or sighting is None or not channel.follower.at_end:
+        if offset is None or not self.clock.is_sure or sighting is None or not channel.follower.at_end:
             return False
         channel.seconds = whole_seconds(sighting, offset)
         return True
@@ -214,7 +216,7 @@ class Intake:
     def _release(self) -> FrameBatch | None:
         if not self._ready:
             return None
-        settled = self._raw_time or self.clock.settle(time.time_ns())
+        settled = self._raw_time or (not self._is_catching_up() and self.clock.settle(time.time_ns()))
         current = self.clock.number
         fixed = self._ready if settled else [piece for piece in self._ready if piece.epoch < current]
         if not fixed:
@@ -222,6 +224,11 @@ class Intake:
         self._ready = [] if settled else [piece for piece in self._ready if piece.epoch == current]
         offsets = [0 if self._raw_time else epoch.offset or 0 for epoch in self.clock.epochs]
         return merged(fixed, offsets)
+
+    def _is_catching_up(self) -> bool:
+        """Say whether much waits to be read, so that the constant is better chosen when the newest frame is seen."""
+        open_ = self.clock.current.offset is None
+        return open_ and self._behind_since > 0 and time.monotonic() - self._behind_since < _CATCH_UP_S
 
     # What happens to clocks
 

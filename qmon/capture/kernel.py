@@ -8,12 +8,14 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import time
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 # linux/falloc.h, linux/inotify.h, linux/fcntl.h; Python's fcntl and os have the rest.
 _FALLOC_KEEP_SIZE, _FALLOC_PUNCH_HOLE = 0x01, 0x02
 _IN_MODIFY = 0x02
+_CLOCK_REALTIME_COARSE = 5  # linux/time.h
 _IN_NONBLOCK, _IN_CLOEXEC = os.O_NONBLOCK, os.O_CLOEXEC
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -47,6 +49,11 @@ def punch(fd: int, start: int, stop: int) -> None:
     """Give back the memory of the bytes [start, stop), which then read as zeros; the size stays."""
     if stop > start:
         _checked(_fallocate(fd, _FALLOC_PUNCH_HOLE | _FALLOC_KEEP_SIZE, start, stop - start))
+
+
+def write_tick_ns() -> int:
+    """Return how early the time of a file's last write may be: the kernel takes it from a clock that ticks."""
+    return max(1_000_000, round(time.clock_getres(_CLOCK_REALTIME_COARSE) * 1e9))
 
 
 class WriteWatch:

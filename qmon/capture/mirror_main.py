@@ -2,7 +2,8 @@
 
 Run by path with `python -I -S`, as `mirror_main.py OWNER_PIDFD COUNTER_FD LIMIT SOCKET:MEMFD …`. QEMU waits while a
 mirror's socket is full, so this only reads, stamps and stores; beyond LIMIT allocated bytes it goes on reading and
-counts what it throws away. Must never import anything but a little of the standard library, nor wait for anyone but QEMU.
+counts what it throws away. Must never import anything but a little of the standard library, nor wait for anyone
+but QEMU.
 """
 
 import contextlib

@@ -73,10 +73,16 @@ class OpenTap:
         )
 
     def retire(self) -> None:
-        """Keep the counts of the channels and forget them."""
+        """Let go of everything that was read through, and keep the counts."""
         self.packets += sum(channel.packets for channel in self.channels)
         self.bytes += sum(channel.bytes for channel in self.channels)
+        for channel in self.channels:
+            channel.close()
         self.channels = ()
+        if self.host is not None:
+            self.dropped += self.host.dropped
+            self.host.close()
+            self.host = None
 
 
 def clock_time(time_ns: int) -> str:

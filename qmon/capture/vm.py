@@ -14,20 +14,19 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from qmon.capture import tap as taps
+from qmon.capture import kernel
 from qmon.capture.clock import Clock
 from qmon.capture.describe import describe
 from qmon.capture.guardian import guardian
 from qmon.capture.headers import HeaderFinder
-from qmon.capture.host import open_host_tap
-from qmon.capture.ids import Owner, start_ticks
+from qmon.capture.ids import Owner
 from qmon.capture.intake import Intake
-from qmon.capture.mirror import open_mirror, remove_chardev
 from qmon.capture.state import OpenTap, Polled, TapState, clock_time
 from qmon.capture.sweep import Swept, sweep
-from qmon.capture.tap import Channel, Place
+from qmon.capture.tap import Place
 from qmon.capture.waking import Waking, to_the_end
-from qmon.errors import QmonError, Refused
+from qmon.capture.ways import open_way, remove_way, vm_has_gone
+from qmon.errors import QmonError
 from qmon.merge import Merger
 from qmon.network.inspect import inspect
 from qmon.network.model import Network
@@ -43,7 +42,6 @@ LIMIT_BYTES = 64 << 20
 _SOON_S = 0.02
 # A host interface's frames are fetched this often.
 _HOST_S = 0.05
-_ENDING_TURNS = 25
 # How far behind the moment of a poll frames may be that the next one hands out.
 _SETTLED_NS, _UNSETTLED_NS = 20_000_000, 400_000_000
 _numbers = itertools.count()
@@ -68,7 +66,7 @@ class VmCapture:
         sweep_foreign: bool = False,
         remote_mirror: bool = False,
     ) -> None:
-        self.clock = Clock(steady=vm is None or "-icount" not in vm.argv)
+        self.clock = Clock(steady=vm is None or "-icount" not in vm.argv, tick_ns=kernel.write_tick_ns())
         self.swept = Swept()
         self.shut_down = False
         self._session = session
@@ -155,7 +153,7 @@ class VmCapture:
             known = [interface.name for interface in self._interfaces]
             tap = OpenTap(netdev, known.index(netdev) if netdev in known else len(known))
             tap.headers = HeaderFinder(about.mac) if about.may_have_headers else None
-            await self._open_some_way(tap, network)
+            await self._open(tap, network)
             if netdev not in known:
                 text = about.text + (f", captured on the host's {tap.host.name}" if tap.host else "")
                 self._interfaces.append(Interface(name=netdev, description=text, mac=about.mac))
@@ -237,70 +235,29 @@ class VmCapture:
             name=lambda purpose: owner.name(number, purpose),
         )
 
-    async def _open_some_way(self, tap: OpenTap, network: Network) -> None:
-        """Tap by QEMU's filters, or where QEMU has none for this netdev, on the host's interface."""
-        try:
-            tap.channels = await self._open(tap)
-        except Refused as refusal:
-            if not taps.is_unfilterable(refusal):
-                raise
-            try:
-                tap.host = open_host_tap(network, tap.netdev, self._place().pid, self._snaplen)
-            except Refused as problem:
-                raise Refused(
-                    f"{refusal.message}; the host's side of it is no way either: {problem.message}",
-                    hint=problem.hint or refusal.hint,
-                    reason=refusal.reason,
-                ) from problem
+    async def _open(self, tap: OpenTap, network: Network | None) -> None:
+        await open_way(self._place(), tap, network, mirrored=self._remote_mirror)
+        if tap.host is not None:
             self._merger = self._merger or Merger(2)
-
-    async def _open(self, tap: OpenTap) -> tuple[Channel, ...]:
-        channels: tuple[Channel, ...]
-        if self._remote_mirror:
-            channels, tap.mirror = await open_mirror(self._place(), tap.netdev, tap.interface)
-        else:
-            channels = await taps.open_tap(self._place(), tap.netdev, tap.interface)
-        for channel in channels:
-            channel.headers = tap.headers
+        for channel in tap.channels:
             self._waking.add(channel.follower.fd)
             self._intake.add(channel)
-        return channels
 
     async def _close(self, tap: OpenTap) -> None:
-        channels = tap.channels
-        left = [await taps.remove_filter(self._session, channel) for channel in channels]
-        if any(left) and not await self._vm_has_gone():
+        place = self._place()
+        if not await remove_way(place, tap) and not await vm_has_gone(place.pid, lambda: self.shut_down):
             self.note(
                 "gap",
                 f"the monitor is gone: the filters of {tap.netdev} could not be removed; they are sealed and write "
                 "no more, and the next qmon that captures here removes them",
             )
-        if tap.mirror is not None:
-            for channel in channels:
-                await remove_chardev(self._place(), channel.filter_id)
-            tap.dropped += tap.mirror.close()
-            tap.mirror = None
-        for channel in channels:
+        for channel in tap.channels:
             self._intake.remove(channel)
             self._waking.remove(channel.follower.fd)
-        tap.retire()
-        for channel in channels:
-            channel.close()
         if tap.host is not None:
             self._fetch(tap)
             self._leftovers += self._gather(None, last=True)
-            tap.dropped += tap.host.dropped
-            tap.host.close()
-            tap.host = None
-
-    async def _vm_has_gone(self) -> bool:
-        """Say whether the VM has ended, or is about to: then its filters go with it."""
-        pid = self._place().pid
-        for _ in range(_ENDING_TURNS):
-            if self.shut_down or (pid is not None and start_ticks(pid) is None):
-                return True
-            await asyncio.sleep(_SOON_S)
-        return False
+        tap.retire()
 
     async def _remove_all(self) -> None:
         async with self._changing:
@@ -371,7 +328,7 @@ class VmCapture:
             since = self._last_time(tap)
             try:
                 await self._close(tap)
-                tap.channels = await self._open(tap)
+                await self._open(tap, None)
             except QmonError as problem:
                 tap.reason = problem.message
             tap.renewing = False

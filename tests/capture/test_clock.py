@@ -26,9 +26,19 @@ def test_the_truth_lies_within_the_bound(delays: list[tuple[int, int]]) -> None:
     clock = Clock()
     for number, (late, early) in enumerate(delays):
         clock.sight(sighting(number * MS, late=late, early=early))
-    clock.current.fix()
+    clock.current.fix(10 * MS)
     assert clock.current.offset is not None
     assert abs(clock.current.offset - TRUE) <= clock.current.bound
+
+
+def test_frames_that_lay_unread_are_dated_by_their_writing() -> None:
+    clock = Clock(tick_ns=4 * MS)
+    clock.sight(Sighting(0, TRUE + 10 * NS, None))
+    clock.sight(Sighting(3 * NS, TRUE + 10 * NS, TRUE + 3 * NS - MS))
+    assert clock.is_sure
+    clock.settle(TRUE + 11 * NS)
+    assert clock.current.offset is not None
+    assert abs(clock.current.offset - TRUE) <= clock.current.bound == 2 * MS
 
 
 def test_frames_are_held_for_at_most_the_limit() -> None:
