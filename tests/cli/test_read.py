@@ -1,0 +1,163 @@
+"""`qmon read`, as a program: lines, records, filters, rewriting, and files that are not what they should be."""
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+USER = next(iter(sorted(FIXTURES.glob("*/captures/user-linux.pcap"))))
+TAP_WITH_HEADERS = next(iter(sorted(FIXTURES.glob("7.2.*/captures/tap-linux.pcap"))))
+
+
+def run(*words: str | Path, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "qmon", "read", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, input=stdin, timeout=60)
+    assert b"Traceback" not in done.stderr
+    return done
+
+
+def tcpdump(path: Path, *words: str) -> list[str]:
+    done = subprocess.run(["tcpdump", "-nr", path, *words], capture_output=True, text=True, timeout=60)
+    return done.stdout.splitlines()
+
+
+def records(*words: str | Path) -> list[dict[str, object]]:
+    done = run("-o", "jsonl", *words)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_line_for_each_packet() -> None:
+    done = run(USER)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert len(done.stdout.splitlines()) == len(tcpdump(USER))
+
+
+@pytest.mark.parametrize("expression", ["arp", "udp port 67 or udp port 68", "tcp and not port 80", "ip6"])
+def test_filters_keep_what_tcpdump_keeps(expression: str) -> None:
+    kept = records(USER, *expression.split())
+    assert len(kept) == len(tcpdump(USER, expression))
+    every = {one["seq"]: one for one in records(USER)}
+    assert [every[one["seq"]] for one in kept] == kept
+
+
+def test_records_have_the_promised_fields() -> None:
+    first = records("-c", "1", USER)
+    assert len(first) == 1
+    assert list(first[0]) == [
+        *("schema_version", "seq", "time", "netdev", "direction", "source", "destination", "protocol"),
+        *("length", "info"),
+    ]
+    assert (first[0]["schema_version"], first[0]["seq"]) == (1, 1)
+    seconds, dot, digits = str(first[0]["time"]).partition(".")
+    assert (seconds.isdecimal(), dot, len(digits)) == (True, ".", 9)
+
+
+def test_a_file_in_every_wrapping(tmp_path: Path) -> None:
+    expected = run(USER).stdout
+    packed = tmp_path / "x.pcap.gz"
+    packed.write_bytes(gzip.compress(USER.read_bytes()))
+    assert run(packed).stdout == expected
+    assert run("-", stdin=USER.read_bytes()).stdout == expected
+    rewritten = tmp_path / "x.pcapng"
+    assert run(USER, "-w", rewritten).returncode == 0
+    assert run(rewritten).stdout == expected
+
+
+def test_rewriting_keeps_the_frames(tmp_path: Path) -> None:
+    target = tmp_path / "dns.pcap"
+    done = run(USER, "-w", target, "udp")
+    assert done.returncode == 0
+    assert b"packets written to" in done.stderr
+    assert tcpdump(target) == tcpdump(USER, "udp")
+
+
+def test_a_capture_is_not_written_over_itself(tmp_path: Path) -> None:
+    own = tmp_path / "own.pcap"
+    own.write_bytes(USER.read_bytes())
+    assert run(own, "-w", own).returncode == 2
+    assert own.read_bytes() == USER.read_bytes()
+
+
+def test_times_can_be_mended() -> None:
+    def first(*words: str) -> str:
+        return str(records(*words, "-c", "1", USER)[0]["time"])
+
+    def ns(text: str) -> int:
+        return int(text.replace(".", ""))
+
+    plain = ns(first())
+    assert ns(first("--time-shift", "-259200")) == plain - 259_200 * 10**9
+    assert ns(first("--time-shift", "0.000000001")) == plain + 1
+    assert first("--started-at", "2024-05-01T12:00:00Z") == "1714564800.000000000"
+    assert first("--started-at", "1714564800.5") == "1714564800.500000000"
+    whole = [ns(str(one["time"])) for one in records(USER)]
+    shifted = [ns(str(one["time"])) for one in records("--started-at", "1714564800", USER)]
+    assert {new - old for new, old in zip(shifted, whole, strict=True)} == {1714564800 * 10**9 - plain}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--time-shift", "soon"), ("--started-at", "yesterday"), ("--time-shift", "1", "--started-at", "2")],
+)
+def test_times_that_are_none(words: tuple[str, ...]) -> None:
+    done = run(*words, USER)
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
+def test_headers_of_virtio_net_are_removed() -> None:
+    protocols = {one["protocol"] for one in records(TAP_WITH_HEADERS)}
+    assert {"ARP", "ICMP"} & protocols
+    kept = {one["protocol"] for one in records("--virtio-header", "0", TAP_WITH_HEADERS)}
+    assert not {"ARP", "ICMP"} & kept
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", b"empty"),
+        (b"just text, no capture", b"not a pcap or pcapng capture"),
+        (b"\x1f\x8bxxxx", b"gzip"),
+    ],
+)
+def test_what_is_no_capture(content: bytes, said: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "no.pcap"
+    path.write_bytes(content)
+    done = run(path)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert said in done.stderr
+
+
+def test_what_is_not_there(tmp_path: Path) -> None:
+    assert b"No such file" in run(tmp_path / "gone.pcap").stderr
+    assert b"directory" in run(tmp_path).stderr
+
+
+def test_a_damaged_file_gives_what_it_has(tmp_path: Path) -> None:
+    whole = USER.read_bytes()
+    cut = tmp_path / "cut.pcap"
+    cut.write_bytes(whole[:-7])
+    done = run(cut)
+    assert done.returncode == 1
+    assert len(done.stdout.splitlines()) == len(tcpdump(USER)) - 1
+    assert done.stderr.startswith(b"qmon: ")
+
+
+def test_a_wrong_filter_is_wrong_usage() -> None:
+    done = run(USER, "port", "banana")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"banana" in done.stderr
+
+
+def test_a_capture_is_not_printed_on_a_terminal() -> None:
+    done = subprocess.run(
+        ["script", "-qec", f"{sys.executable} -m qmon read {USER} -w -", "/dev/null"],
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert b"refusing to write a capture to the terminal" in done.stdout
