@@ -10,6 +10,7 @@ import click
 from qmon.cli import output as out
 from qmon.cli.context import Context
 from qmon.errors import ExitCode, Interrupted, UsageError
+from qmon.monitor.events import Event
 from qmon.monitor.hmp import is_failure
 from qmon.text import clock
 
@@ -21,9 +22,9 @@ from qmon.text import clock
 )
 @click.argument("words", metavar="LINE", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_obj
-def hmp(context: Context, words: tuple[str, ...]) -> None:
+def hmp(context: Context, words: tuple[str, ...]) -> int:
     """Send one line to the human monitor and print what it answers."""
-    raise SystemExit(out.run(_hmp(context, " ".join(words))))
+    return out.run(_hmp(context, " ".join(words)))
 
 
 async def _hmp(context: Context, line: str) -> int:
@@ -86,23 +87,36 @@ def _value(text: str) -> object:
 @click.command(epilog="Ends with Ctrl-C, or with the VM.")
 @out.stream_option
 @click.pass_obj
-def events(context: Context, output: str) -> None:
+def events(context: Context, output: str) -> int:
     """Print the VM's QMP events as they come."""
-    raise SystemExit(out.run(_events(context, output)))
+    return out.run(_events(context, output))
 
 
 async def _events(context: Context, output: str) -> int:
     async with context.attach() as session:
+        stream = session.events()
+        ended = False
         try:
-            async for event in session.events():
-                if output == "jsonl":
-                    time = f"{event.time_ns // 10**9}.{event.time_ns % 10**9:09}"
-                    out.line({"time": time, "event": event.name, "data": dict(event.data)})
-                else:
-                    details = " ".join(f"{key}={json.dumps(value)}" for key, value in event.data.items())
-                    out.data(f"{clock(event.time_ns)} {event.name} {details}".rstrip())
-                    out.flush()
+            async for event in stream:
+                ended = ended or event.name == "SHUTDOWN"
+                _print_event(event, output)
         except asyncio.CancelledError:
             return ExitCode.DONE
+        finally:
+            if stream.dropped:
+                out.talk(f"{stream.dropped} events came faster than they could be printed, and were dropped")
         reason = await session.wait_lost()
+    if ended:
+        out.talk("the VM has ended")
+        return ExitCode.DONE
     raise Interrupted(f"the monitor was lost: {reason}")
+
+
+def _print_event(event: Event, output: str) -> None:
+    if output == "jsonl":
+        time = f"{event.time_ns // 10**9}.{event.time_ns % 10**9:09}"
+        out.line({"time": time, "event": event.name, "data": dict(event.data)})
+        return
+    details = " ".join(f"{key}={json.dumps(value)}" for key, value in event.data.items())
+    out.data(f"{clock(event.time_ns)} {event.name} {details}".rstrip())
+    out.flush()

@@ -24,16 +24,18 @@ _SECONDS = re.compile(r"(-?\d{1,18}) sec")
 _NIC_INFO = re.compile(r"model=(?P<model>[^,]*),macaddr=(?P<mac>[0-9A-Fa-f:]{17})")
 _HEADING = "  Protocol[State]"
 
-# Replies of commands that print nothing, or something else, when they succeed (monitor/hmp.c, net/slirp.c).
+# First lines of replies that report a failure (monitor/hmp.c, monitor/hmp-cmds.c, net/slirp.c, net/net-hmp-cmds.c).
 _FAILURES = re.compile(
-    r"unknown command: |unrecognized netdev id |unrecognized hub id|invalid format|"
-    r"Could not set up host forwarding rule |Invalid host forwarding rule |host forwarding rule for .* not found|"
+    r"Error: |unknown command: |unrecognized netdev id |unrecognized hub id|invalid format$|"
+    r"Could not set up host forwarding rule |Invalid host forwarding rule |host forwarding rule for .* not found$|"
     r"user mode network stack not in use|This command is currently not available|"
-    r"(?:[\w./-]+: )?(?:extraneous characters|unexpected|invalid|illegal|missing|block device name|integer) ?[^\n]*"
-    r"at the end of|.*: (?:extraneous characters at the end of line|string expected|filename expected|"
-    r"block device name expected|unsupported option -|invalid char .* in expression|unmatched .\)' in expression)|"
-    r"Error: |Command \"?.* not available|Command .* is not supported"
+    r"Command .* (?:is )?not (?:available|supported)|unknown event |invalid parameter: |invalid CPU index$|"
+    r"Device '.*' not found$|Must specify |'.*' is not a valid char driver$|"
+    r".*: (?:extraneous characters at the end of line|string expected|filename expected|"
+    r"block device name expected|unsupported option -)"
 )
+# What HMP adds to its complaints about the words of a line.
+_ADVICE = re.compile(r'Try "help .*" for more information')
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,4 +280,5 @@ def _lines(text: str) -> Iterator[str]:
 
 def is_failure(reply: str) -> bool:
     """Tell whether an HMP reply is known to report a failure; HMP itself has no sign for it."""
-    return any(_FAILURES.match(line) for line in reply.replace("\r\n", "\n").split("\n"))
+    lines = [line for line in _lines(reply) if not line.startswith("warning: ")]
+    return bool(lines) and bool(_FAILURES.match(lines[0]) or _ADVICE.fullmatch(lines[-1]))

@@ -147,6 +147,13 @@ def test_no_usernet_text_does_harm_or_loses_a_line(hostile: str) -> None:
         "host forwarding rule for tcp:2222 not found\n",
         "Error: Device 'nope' not found\n",
         "user mode network stack not in use\n",
+        "Expected 'on' or 'off'\nTry \"help set_link\" for more information\n",
+        'unexpected end of expression\nTry "help x" for more information\n',
+        "warning: 'zz' is deprecated\nPlease use zz=on\nTry \"help drive_add\" for more information",
+        'unknown event "zz"\n',
+        "invalid parameter: zz\n",
+        "invalid CPU index\n",
+        "Device 'zz' not found\n",
     ],
 )
 def test_known_failures(reply: str) -> None:
@@ -155,7 +162,15 @@ def test_known_failures(reply: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", ["", "host forwarding rule for tcp:2222 removed\n", "VM status: running\n", "none\n"]
+    "reply",
+    [
+        "",
+        "host forwarding rule for tcp:2222 removed\n",
+        "VM status: running\n",
+        "none\n",
+        "first\nError: a guest's words in the middle of a text\n",
+        "warning: deprecated\n",
+    ],
 )
 def test_no_failures(reply: str) -> None:
     assert not is_failure(reply)
