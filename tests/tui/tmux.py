@@ -21,6 +21,11 @@ class Terminal:
 
     async def tmux(self, *words: str) -> str:
         process = await asyncio.create_subprocess_exec(
+            "env",
+            "-u",
+            "COLUMNS",
+            "-u",
+            "LINES",
             "tmux",
             "-f",
             "/dev/null",
@@ -55,15 +60,8 @@ class Terminal:
 
     async def status(self) -> int:
         """Wait for the program's end; return its exit status."""
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            dead, _, status = (
-                await self.tmux("display", "-p", "#{pane_dead}:#{pane_dead_status}")
-            ).partition(":")
-            if dead == "1" and status.strip():
-                return int(status)
-            assert time.monotonic() < deadline, f"still runs:\n{await self.screen()}"
-            await asyncio.sleep(0.05)
+        screen = await self.shows("exit status ")
+        return int(screen.rpartition("exit status ")[2].split()[0])
 
 
 def ended(pid: int) -> bool:
@@ -83,6 +81,14 @@ async def seconds_until_end(pid: int) -> float:
     return time.monotonic() - started
 
 
+async def _child(pid: int) -> int:
+    deadline = time.monotonic() + PATIENCE_S
+    while not (children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+        assert time.monotonic() < deadline, "the program was not started"
+        await asyncio.sleep(0.01)
+    return int(children[0])
+
+
 def cpu_s(pid: int) -> float:
     """Return the processor time a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -95,10 +101,11 @@ async def terminal(
 ) -> AsyncIterator[Terminal]:
     """Run a program in a terminal of its own; the terminal goes at the end, whatever happens."""
     pane = Terminal(directory / "tmux")
-    words = ["new-session", "-d", "-x", str(size[0]), "-y", str(size[1]), "--", *command]
+    # The shell tells the status: tmux itself sometimes misses the end of what it runs.
+    shell = ["sh", "-c", '"$0" "$@"; echo "exit status $?"; exec sleep 1000', *command]
     try:
-        await pane.tmux("start-server", ";", "set", "-g", "remain-on-exit", "on", ";", *words)
-        pane.pid = int(await pane.tmux("display", "-p", "#{pane_pid}"))
+        await pane.tmux("new-session", "-d", "-x", str(size[0]), "-y", str(size[1]), "--", *shell)
+        pane.pid = await _child(int(await pane.tmux("display", "-p", "#{pane_pid}")))
         yield pane
     finally:
         await pane.tmux("kill-server")
