@@ -68,5 +68,9 @@ async def _join_new(capture: VmCapture, network: Network, refused: set[str]) -> 
             refused.add(netdev)
             capture.note("gap", problem.message)
         else:
-            text = f"{netdev} joined the capture; frames before this moment were missed"
-            capture.note("gap", text, interface=state.interface)
+            found = network.netdev(netdev)
+            if found is not None and found.nic is None and found.hub is None:
+                capture.note("seen", f"{netdev} joined the capture before any NIC", interface=state.interface)
+            else:
+                text = f"{netdev} joined the capture; frames before this moment were missed"
+                capture.note("gap", text, interface=state.interface)

@@ -8,7 +8,9 @@ import click
 
 from qmon.cli import output as out
 from qmon.cli.context import Context
+from qmon.monitor.session import Session
 from qmon.network import change, hazards
+from qmon.network.captures import let_captures_join
 from qmon.network.options import parse_netdev
 
 
@@ -30,11 +32,16 @@ def plug(context: Context, spec: str, nic_spec: str) -> None:
 
 async def _plug(context: Context, spec: str, nic_spec: str) -> None:
     async with context.attach() as session:
-        netdev, nic = await change.plug(session, spec, nic_spec)
+        netdev, nic = await change.plug(session, spec, nic_spec, between=lambda new: _captured(session, new))
         arguments = parse_netdev(spec, await session.schema())
     for warning in hazards.open_forwards(arguments):
         out.talk(f"warning: {warning}")
     out.talk(f"{nic or 'the NIC'} is plugged into {netdev}")
+
+
+async def _captured(session: Session, netdev: str) -> None:
+    """Let captures of all netdevs have the new one from its NIC's first frame on."""
+    await let_captures_join(session, netdev)
 
 
 @click.command(epilog="Exit status 124: the guest has not let go in time; the request stands.")
