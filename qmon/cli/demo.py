@@ -46,7 +46,9 @@ def demo(headless: bool, duration: float | None, file: str | None, accel: str, q
         raise UsageError(
             "--duration and -w go with --headless", hint="qmon demo --headless --duration 10 -w FILE"
         )
-    with DemoVm(qemu=[find_qemu(qemu)], accel=accel, paused=True) as vm:
+    program = find_qemu(qemu)
+    output.talk("starting a tiny VM; its first packets come in some 5 s")
+    with DemoVm(qemu=[program], accel=accel, paused=True) as vm:
         if headless:
             return output.run(_headless(vm, duration, file))
         output.run(_dashboard(vm))

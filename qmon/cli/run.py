@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import termios
 from collections.abc import AsyncIterator, Iterator
@@ -13,7 +14,7 @@ import click
 
 from qmon.cli import output, recording
 from qmon.cli.context import Context
-from qmon.errors import ExitCode, UsageError
+from qmon.errors import ExitCode, Refused, UsageError
 from qmon.launch.command_line import Plan, configuration, plan
 from qmon.launch.process import OwnedQemu
 
@@ -68,6 +69,7 @@ async def _dashboard(owned: OwnedQemu, planned: Plan, netdevs: tuple[str, ...]) 
         return
     async with Watch(UnixAddress(str(owned.monitor)), netdevs=netdevs or None) as watch:
         await watch.first_taps()
+        _require_taps(watch, netdevs)
         for label, path in consoles:
             watch.log("run", f"{label} is on {path}: screen {path}")
         if planned.starts_paused:
@@ -78,6 +80,18 @@ async def _dashboard(owned: OwnedQemu, planned: Plan, netdevs: tuple[str, ...]) 
             await show_dashboard(watch)
     if owned.status:
         output.talk(owned.last_words())
+
+
+def _require_taps(watch: Watch, netdevs: tuple[str, ...]) -> None:
+    """Raise `Refused` if a netdev that was named is not captured: the VM would go without what was asked for."""
+    now = watch.snapshot()
+    reasons = dict(now.not_tapped)
+    for netdev in netdevs:
+        if netdev not in {tap.netdev for tap in now.taps}:
+            present = ", ".join(one.id for one in now.network.netdevs) or "none"
+            raise Refused(
+                reasons.get(netdev, f"there is no netdev {netdev}"), hint=f"The VM's netdevs: {present}"
+            )
 
 
 @asynccontextmanager
@@ -134,4 +148,13 @@ def _terminal_restored() -> Iterator[None]:
     try:
         yield
     finally:
-        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+        if not _in_background():
+            termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+
+
+def _in_background() -> bool:
+    """Tell whether the terminal is another job's: to touch it would stop us."""
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) != os.getpgrp()
+    except OSError:
+        return False  # It is nobody's controlling terminal.

@@ -56,6 +56,7 @@ def test_nothing_is_left_however_it_ends(
 ) -> None:
     with demo("--headless", "--qemu", program(qemu_one, tmp_path)) as ran:
         assert ran.stderr is not None
+        assert "starting" in ran.stderr.readline()
         assert "qmon --vm" in ran.stderr.readline()
         qemu = qemu_of(ran.pid)
         assert qemu is not None

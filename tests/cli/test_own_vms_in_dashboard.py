@@ -109,3 +109,13 @@ async def test_the_users_own_pause_is_respected(
         assert "RESUME" not in screen
         await pane.keys("q")
         assert await pane.status() == 0
+
+
+async def test_a_netdev_that_is_not_there_ends_the_vm(
+    qemu_one: Qemu, tmp_path: Path, runtime_directory: Path
+) -> None:
+    words = [QMON, "run", "--netdev", "nosuch", "--", program(qemu_one, tmp_path), *CONSOLE, *NETDEV]
+    async with terminal(runtime_directory, words) as pane:
+        await pane.shows("no netdev nosuch", "u1")
+        assert await pane.status() == 1
+    await all_gone(runtime_directory)
