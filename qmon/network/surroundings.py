@@ -9,14 +9,18 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from qmon.monitor.discovery import read_vm
 from qmon.network.hazards import Surroundings
 
 _VHOST_NET = "dev/vhost-net"
 
 
 def surroundings(pid: int | None) -> Surroundings:
-    """Return what is known of the QEMU process `pid`; of one on another host nothing is."""
-    if pid is None:
+    """Return what is known of the QEMU at the monitor's other end, `pid`.
+
+    Nothing is where that is no QEMU of this host: a relay such as ssh's stands for one that runs elsewhere.
+    """
+    if pid is None or read_vm(pid) is None:
         return Surroundings()
     return Surroundings(_opens_vhost_net(pid), _descriptors(pid))
 
