@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from qmon.monitor import hmp, sharing, unix
+from qmon.monitor import hmp, unix
 from qmon.monitor.address import Address, TcpAddress, UnixAddress
 from qmon.monitor.discovery import MonitorSocket, Vm, list_vms
 
