@@ -31,7 +31,7 @@ async def save(store: PacketStore, name: str, expression: str = "") -> tuple[Pat
     output = await open_file(str(path))
     try:
         for start in range(store.first_seq, end, SLICE_PACKETS):
-            batch = await asyncio.to_thread(_slice, store, start, min(start + SLICE_PACKETS, end), chosen)
+            batch = await asyncio.to_thread(read_slice, store, start, min(start + SLICE_PACKETS, end), chosen)
             if len(batch):
                 output.packets(batch, store.interfaces)
             written += len(batch)
@@ -49,7 +49,8 @@ def _new(name: str) -> Path:
     return path
 
 
-def _slice(store: PacketStore, start: int, stop: int, chosen: CaptureFilter | None) -> FrameBatch:
+def read_slice(store: PacketStore, start: int, stop: int, chosen: CaptureFilter | None) -> FrameBatch:
+    """Return the packets from `start` to `stop - 1` that a filter lets through."""
     batch = store.batch(start, stop)
     if chosen is None:
         return batch

@@ -100,6 +100,15 @@ class PatientDriver(LinuxDriver):
         self.output = TerminalOutput(error_output.fileno())
         self._file = self.output  # type: ignore[assignment]
 
+    def _get_terminal_size(self) -> tuple[int, int]:
+        """Ask the terminal that is drawn on: stdout may be something else, and $COLUMNS is often out of date."""
+        try:
+            size = os.get_terminal_size(self.output.fileno())
+        except OSError:
+            return super()._get_terminal_size()
+        # A terminal that does not know its size says 0.
+        return size.columns or 80, size.lines or 24
+
     def give_up(self) -> None:
         """Write nothing more: the end must not wait for a terminal nobody reads."""
         self.output.gone = True

@@ -43,7 +43,6 @@ class DashboardScreen(TabbedScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "add", "Add", tooltip="Add a netdev, NIC or forward"),
         Binding("t", "network", "Network", tooltip="Go to the network tree"),
-        Binding("W", "wireshark", "Wireshark", show=False, tooltip="Show the packets live in Wireshark"),
         Binding("colon", "monitor", "Monitor", key_display=":", tooltip="Type a monitor line"),
         Binding("v", "other_vm", "VMs", show=False, tooltip="Choose another VM"),
         Binding("r", "look", "Refresh", show=False, tooltip="Ask for the network now"),

@@ -19,12 +19,15 @@ from textual.widget import Widget
 from textual.widgets import ContentSwitcher
 
 from qmon import text
+from qmon.errors import QmonError
 from qmon.tui.app import QmonApp
+from qmon.tui.dialogs.confirm import MessageDialog
 from qmon.tui.dialogs.form import Field, FormDialog
 from qmon.tui.panes.header import HeaderLine
 from qmon.tui.panes.packets import PacketsPane
 from qmon.tui.panes.tab_bar import TabBar
 from qmon.tui.saving import save
+from qmon.tui.to_wireshark import show_in_wireshark
 
 DRAW_HZ = 30
 
@@ -37,6 +40,7 @@ class TabbedScreen(Screen[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("w", "save", "Save", tooltip="Save packets to a file"),
+        Binding("W", "wireshark", "Wireshark", show=False, tooltip="Show the packets in Wireshark, live"),
         *(Binding(str(number), f"tab({number})", show=False) for number in range(1, 10)),
     ]
 
@@ -106,6 +110,16 @@ class TabbedScreen(Screen[None]):
         said = await self.app.push_screen_wait(dialog)
         if said is not None:
             self.notify(text.plain(said), markup=False)
+
+    @work(group="wireshark")
+    async def action_wireshark(self) -> None:
+        """Show the packets in Wireshark, those that come too."""
+        rows = self.packets.packet_list.rows
+        self.notify("Starting Wireshark …", timeout=3)
+        try:
+            await show_in_wireshark(rows.store, rows.expression)
+        except QmonError as problem:
+            self.app.push_screen(MessageDialog("Show in Wireshark", problem.message, hint=problem.hint or ""))
 
     def action_tab(self, number: int) -> None:
         """Open a tab by its number."""
