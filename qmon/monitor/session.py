@@ -325,7 +325,11 @@ class Session:
             return await joined.connection.wait_closed()
         from qmon.monitor.relay import Relay
 
-        relay = Relay(joined.connection, joined.lock.listen())
+        try:
+            listener = joined.lock.listen()
+        except OSError:  # No room for a socket, for one: held all the same, for us alone.
+            return await joined.connection.wait_closed()
+        relay = Relay(joined.connection, listener)
         self._relay, lost = relay, None
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(relay.serve(), name=f"relay of {self.address}")

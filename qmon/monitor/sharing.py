@@ -74,7 +74,7 @@ def holder_pid(address: Address) -> int | None:
     """Return the pid of the qmon that holds the monitor at `address` for others, None if none does."""
     try:
         place = Place.of(address)
-        with open(place.lock_path, opener=_open_ours) as lock:
+        with open(place.lock_path, "rb", opener=_open_ours) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -111,8 +111,8 @@ def _open_ours(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
-def _pid_in(text: str) -> int | None:
-    return int(text) if text.strip().isdigit() else None
+def _pid_in(written: bytes) -> int | None:
+    return int(written) if written.strip().isdigit() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ class Place:
     def locked_by(self) -> int | None:
         """Return the pid that the lock's holder wrote, None if it has not yet."""
         try:
-            with open(self.lock_path, opener=_open_ours) as lock:
+            with open(self.lock_path, "rb", opener=_open_ours) as lock:
                 return _pid_in(lock.read(32))
         except OSError:
             return None

@@ -1,5 +1,6 @@
 """The meeting place: whose it is, who holds it, what is refused."""
 
+import errno
 import os
 import socket
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from qmon.monitor import sharing
 from qmon.monitor.address import TcpAddress, UnixAddress
 from qmon.monitor.session import Session
-from qmon.monitor.sharing import NotPrivate, Place
+from qmon.monitor.sharing import Lock, NotPrivate, Place
 from tests.fakes.monitor import FakeMonitor
 
 ADDRESS = UnixAddress("/tmp/no-such-monitor.sock")
@@ -168,3 +169,25 @@ async def test_without_a_place_a_monitor_is_used_alone(
     async with await Session.attach(fake_monitor.address) as session:
         assert await session.execute("query-name") == {"name": "fake"}
         assert not session.shared
+
+
+async def test_without_room_for_a_relay_the_monitor_is_held_alone(
+    fake_monitor: FakeMonitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: Lock) -> socket.socket:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Lock, "listen", full)
+    async with await Session.attach(fake_monitor.address) as session:
+        assert await session.execute("query-name") == {"name": "fake"}
+        assert session.lost_reason is None
+    lock = Place.of(fake_monitor.address).try_lock()
+    assert lock is not None
+    lock.release()
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", "²".encode(), b"", b"12 34", b"9" * 32])
+def test_whatever_is_in_a_lock_file_is_read(content: bytes) -> None:
+    place = Place.of(ADDRESS)
+    place.lock_path.write_bytes(content)
+    assert place.locked_by() == (int(content) if content == b"9" * 32 else None)
