@@ -11,8 +11,11 @@ from qmon.network.model import Forward
 
 
 @click.group(
-    epilog="Examples: qmon forward add 2222:22; qmon forward add 0.0.0.0:5353:53/udp --netdev u1; "
-    "qmon forward add 0:80 (the kernel chooses a port, which is printed); qmon forward rm 2222"
+    epilog="\b\nExamples:\n"
+    "  qmon forward add 2222:22\n"
+    "  qmon forward add 0.0.0.0:5353:53/udp --netdev u1\n"
+    "  qmon forward add 0:80       # the kernel chooses the port, which is printed\n"
+    "  qmon forward rm 2222"
 )
 def forward() -> None:
     """Host ports forwarded into the guest: list, add, remove."""

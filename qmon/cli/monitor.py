@@ -17,8 +17,10 @@ from qmon.text import clock
 
 @click.command(
     context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]},
-    epilog="Examples: qmon hmp info block; qmon hmp 'hostfwd_add u1 tcp:127.0.0.1:2222-:22'. The human monitor has "
-    "no sign for failure: replies known as failures go to stderr, with exit status 1.",
+    epilog="The human monitor has no sign for failure: replies known as failures go to stderr, with exit status 1."
+    "\n\n\b\nExamples:\n"
+    "  qmon hmp info block\n"
+    "  qmon hmp info registers -a",
 )
 @click.argument("words", metavar="LINE", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_obj
@@ -41,8 +43,10 @@ async def _hmp(context: Context, line: str) -> int:
 
 
 @click.command(
-    epilog="""Examples: qmon qmp query-status; qmon qmp qom-get '{"path": "/machine", "property": "type"}'; """
-    "qmon qmp set_link name=nic1 up=false"
+    epilog="\b\nExamples:\n"
+    "  qmon qmp query-status\n"
+    "  qmon qmp set_link name=nic1 up=false\n"
+    """  qmon qmp qom-get '{"path": "/machine", "property": "type"}'"""
 )
 @click.argument("command", metavar="CMD")
 @click.argument("arguments", metavar="[ARGS]", nargs=-1)
@@ -66,7 +70,7 @@ def _arguments(words: tuple[str, ...]) -> dict[str, object]:
     if len(words) == 1 and words[0].lstrip().startswith("{"):
         try:
             content = json.loads(words[0])
-        except ValueError as problem:
+        except (ValueError, RecursionError) as problem:
             raise UsageError(f"the arguments are not JSON: {problem}") from problem
         assert isinstance(content, dict)
         return content
@@ -80,7 +84,7 @@ def _arguments(words: tuple[str, ...]) -> dict[str, object]:
 def _value(text: str) -> object:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -14,8 +14,10 @@ from qmon.network.options import Option, netdev_options, parse_netdev
 
 
 @click.group(
-    epilog="Examples: qmon netdev add user,id=u2,hostfwd=tcp:127.0.0.1:2222-:22; qmon netdev options tap; "
-    "qmon netdev rm u2"
+    epilog="\b\nExamples:\n"
+    "  qmon netdev add user,id=u2,hostfwd=tcp:127.0.0.1:2222-:22\n"
+    "  qmon netdev options tap\n"
+    "  qmon netdev rm u2"
 )
 def netdev() -> None:
     """List, add and remove network backends."""
@@ -51,9 +53,11 @@ def _row(one: Netdev) -> tuple[object, ...]:
 
 
 @netdev.command(
-    epilog="SPEC is what QEMU takes after -netdev; a comma inside a value is written twice. Examples: "
-    "user,id=u2,hostfwd=tcp:127.0.0.1:2222-:22; tap,id=t1,ifname=tap0,script=no,downscript=no; "
-    'stream,id=s1,addr.type=unix,addr.path=/run/net.sock; \'{"type": "user", "id": "u2"}\''
+    epilog="SPEC is what QEMU takes after -netdev; a comma inside a value is written twice.\n\n\b\nExamples:\n"
+    "  qmon netdev add user,id=u2,hostfwd=tcp:127.0.0.1:2222-:22\n"
+    "  qmon netdev add tap,id=t1,ifname=tap0,script=no,downscript=no\n"
+    "  qmon netdev add stream,id=s1,addr.type=unix,addr.path=/run/net.sock\n"
+    '  qmon netdev add \'{"type": "user", "id": "u2"}\''
 )
 @click.argument("spec")
 @click.pass_obj

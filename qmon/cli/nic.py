@@ -13,7 +13,12 @@ from qmon.network.model import Network, Nic
 from qmon.network.nics import NicModel, nic_models
 
 
-@click.group(epilog="Examples: qmon nic add e1000,id=nic2,netdev=u2; qmon nic down nic1; qmon nic rm nic2")
+@click.group(
+    epilog="\b\nExamples:\n"
+    "  qmon nic add e1000,id=nic2,netdev=u2\n"
+    "  qmon nic down nic1\n"
+    "  qmon nic rm nic2 --timeout 10"
+)
 def nic() -> None:
     """List, add and remove NICs; set their link up or down."""
 
@@ -46,9 +51,10 @@ def _row(network: Network, one: Nic) -> tuple[object, ...]:
 
 
 @nic.command(
-    epilog="SPEC is what QEMU takes after -device. Examples: e1000,id=nic2,netdev=u2; "
-    "virtio-net-pci,id=nic3,netdev=u3,mac=52:54:00:12:34:60,bus=rp1. On boards such as q35, where a NIC needs a PCIe "
-    "port of its own, a free one is found if bus= is not given."
+    epilog="SPEC is what QEMU takes after -device. On boards such as q35, where a NIC needs a PCIe port of its own, a "
+    "free one is found if bus= is not given.\n\n\b\nExamples:\n"
+    "  qmon nic add e1000,id=nic2,netdev=u2\n"
+    "  qmon nic add virtio-net-pci,id=nic3,netdev=u3,bus=rp1"
 )
 @click.argument("spec")
 @click.pass_obj

@@ -15,8 +15,9 @@ from qmon.network.options import parse_netdev
 
 
 @click.command(
-    epilog="Examples: qmon plug user,id=u2 --nic e1000,id=nic2; "
-    "qmon plug tap,id=t1,ifname=tap0,script=no,downscript=no --nic virtio-net-pci,id=nic3,mac=52:54:00:12:34:60"
+    epilog="\b\nExamples:\n"
+    "  qmon plug user,id=u2 --nic e1000,id=nic2\n"
+    "  qmon plug tap,id=t1,ifname=tap0,script=no --nic virtio-net-pci,id=nic3"
 )
 @click.argument("spec")
 @click.option("--nic", "nic_spec", metavar="SPEC", required=True, help="The NIC, in QEMU's -device syntax.")

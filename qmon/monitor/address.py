@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from qmon.errors import UsageError
 
-_PID = re.compile(r"pid:(\d+)")
-_HOST_PORT = re.compile(r"(?:tcp:)?(\[[0-9A-Fa-f:.%\w]+\]|[^\s/:\[\]]+):(\d{1,5})")
+_PID = re.compile(r"pid:([0-9]{1,10})")
+_HOST_PORT = re.compile(r"(?:tcp:)?(\[[0-9A-Fa-f:.%\w]+\]|[^\s/:\[\]]+):([0-9]{1,5})")
 
 
 @dataclass(frozen=True, slots=True)

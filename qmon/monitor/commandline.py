@@ -166,7 +166,7 @@ def _split_commas(text: str) -> list[str]:
 def _json_options(text: str) -> dict[str, str]:
     try:
         content = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(content, dict):
         return {}
@@ -237,6 +237,8 @@ def _on_qmp(value: str, found: _Collected) -> None:
 
 
 def _on_monitor(value: str, found: _Collected) -> None:
+    if value == "none":
+        return
     found.monitors.append(("hmp", _legacy(value)))
 
 

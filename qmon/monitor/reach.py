@@ -95,7 +95,7 @@ def _address(pid: int, chardev: Chardev) -> Address:
         _check_network(pid, f"the abstract socket {plain(chardev.path)}")
         return UnixAddress(f"@{chardev.path}")
     host, port = chardev.host or "", chardev.port or ""
-    if not port.isdecimal() or not 0 < int(port) < 65536:
+    if not port.isdecimal() or len(port) > 5 or not 0 < int(port) < 65536:
         raise _Unreachable(f"its monitor's port, '{plain(port)}', is not known")
     _check_network(pid, f"port {port}")
     return TcpAddress(_EVERY_HOST.get(host, host), int(port))

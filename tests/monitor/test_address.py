@@ -53,3 +53,8 @@ def test_any_text_is_a_target_or_wrong_usage(text: str) -> None:
         parse_target(text)
     except UsageError:
         return
+
+
+def test_a_pid_longer_than_any_is_only_a_name() -> None:
+    assert parse_target("pid:" + "9" * 5000) == Name("pid:" + "9" * 5000)
+    assert parse_target("pid:\u0663") == Name("pid:\u0663")

@@ -172,3 +172,17 @@ words = st.lists(
 @given(words, st.text())
 def test_any_words_are_read(argv: list[str], file: str) -> None:
     parse(argv, lambda _: file)
+
+
+def test_no_monitor_is_no_human_monitor() -> None:
+    assert parse(["qemu-system-x86_64", "-nodefaults", "-monitor", "none"], lambda _: None).monitors == ()
+
+
+@given(
+    st.lists(
+        st.text()
+        | st.sampled_from(["-qmp", "-mon", "-chardev", "-object", "-name", "-readconfig", "{" * 9999])
+    )
+)
+def test_arbitrary_command_lines_are_read_without_harm(words: list[str]) -> None:
+    parse(["qemu-system-x86_64", *words], lambda path: path)
