@@ -11,7 +11,7 @@ from qmon.network import inspect
 from qmon.network.model import Netdev, Network, Nic
 
 
-@click.group()
+@click.group(epilog="\b\nExamples:\n  qmon info network\n  qmon info usernet -o json")
 def info() -> None:
     """Show the VM's networks, or the connections of its user-mode stacks."""
 
@@ -20,7 +20,9 @@ def _raw_option(command: click.decorators.FC) -> click.decorators.FC:
     return click.option("--raw", is_flag=True, help="The text as QEMU prints it.")(command)
 
 
-@info.command(epilog="Example: qmon info network -o json | jq '.nics[].mac'")
+@info.command(
+    epilog="\b\nExamples:\n  qmon info network\n  qmon --vm web info network -o json | jq '.nics[].mac'"
+)
 @_raw_option
 @out.output_option
 @click.pass_obj
@@ -127,6 +129,7 @@ def _name(id_: str, ghost: bool) -> str:
 @info.command(
     epilog="States are QEMU's own. HOST_FORWARD is a forward that waits; a TCP forward whose guest does not answer "
     "shows SYN_SENT; UDP and ICMP show the seconds until they are forgotten. FD is a descriptor of the QEMU process."
+    "\n\n\b\nExamples:\n  qmon info usernet\n  qmon info usernet --raw"
 )
 @_raw_option
 @out.output_option

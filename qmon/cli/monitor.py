@@ -88,7 +88,9 @@ def _value(text: str) -> object:
         return text
 
 
-@click.command(epilog="Ends with Ctrl-C, or with the VM.")
+@click.command(
+    epilog="Ends with Ctrl-C, or with the VM.\n\n\b\nExamples:\n  qmon events\n  qmon events -o jsonl | jq .event"
+)
 @out.stream_option
 @click.pass_obj
 def events(context: Context, output: str) -> int:

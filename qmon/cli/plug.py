@@ -45,7 +45,11 @@ async def _captured(session: Session, netdev: str) -> None:
     await let_captures_join(session, netdev)
 
 
-@click.command(epilog="Exit status 124: the guest has not let go in time; the request stands.")
+@click.command(
+    epilog="Exit status 124: the guest has not let go in time; the request stands.\n\n\b\nExamples:\n"
+    "  qmon unplug nic2\n"
+    "  qmon unplug nic2 --timeout 5"
+)
 @click.argument("nic")
 @click.option(
     "--timeout",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qmon.errors import CannotAttach
-from qmon.monitor import commandline, reach
+from qmon.monitor import commandline, processes, reach
 from qmon.monitor.address import Address, Name, Pid, Target, TcpAddress, UnixAddress
 from qmon.monitor.reach import MonitorSocket
 from qmon.text import plain
@@ -97,11 +97,16 @@ class Resolved:
 
 def list_vms() -> list[Vm]:
     """Return the VMs that run here, by pid; processes that end meanwhile are left out."""
-    return [vm for pid in sorted(_pids()) if (vm := read_vm(pid)) is not None]
+    owners = processes.Owners()
+    return [vm for pid in sorted(_pids()) if (vm := _read_vm(pid, owners)) is not None]
 
 
 def read_vm(pid: int) -> Vm | None:
     """Return the VM that runs as `pid`, or None if that is no QEMU."""
+    return _read_vm(pid, processes.Owners())
+
+
+def _read_vm(pid: int, owners: processes.Owners) -> Vm | None:
     try:
         argv = _argv(pid)
         executable = _executable(pid, argv)
@@ -113,7 +118,7 @@ def read_vm(pid: int) -> Vm | None:
     if ticks is None:
         return None
     line = commandline.parse(argv, lambda path: reach.text_of(pid, path))
-    monitors = tuple(reach.look(pid, monitor) for monitor in line.monitors)
+    monitors = tuple(reach.look(pid, monitor, owners) for monitor in line.monitors)
     return Vm(pid, ticks, line.name, line.machine, commandline.binary(executable, argv), uid, argv, monitors)
 
 

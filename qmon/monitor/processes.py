@@ -78,23 +78,37 @@ def process(pid: int) -> Process | None:
 
 def owner(inodes: tuple[int, ...]) -> Process | None:
     """Return a process that holds one of these sockets, None if none is visible to this user."""
-    wanted = {f"socket:[{inode}]" for inode in inodes if inode}
-    pids = filter(str.isdigit, os.listdir("/proc")) if wanted else ()  # noqa: PTH208
-    return next((process(int(pid)) for pid in pids if _has_open(pid, wanted)), None)
+    return Owners().of(inodes)
 
 
-def _has_open(pid: str, wanted: set[str]) -> bool:
+class Owners:
+    """Who holds which socket, looked up in all of `/proc` once, when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._pids: dict[str, int] | None = None
+
+    def of(self, inodes: tuple[int, ...]) -> Process | None:
+        """Return a process that holds one of these sockets, None if none is visible to this user."""
+        wanted = [f"socket:[{inode}]" for inode in inodes if inode]
+        if wanted and self._pids is None:
+            self._pids = dict(_open_sockets())
+        pid = next((self._pids[name] for name in wanted if self._pids and name in self._pids), None)
+        return None if pid is None else process(pid)
+
+
+def _open_sockets() -> Iterator[tuple[str, int]]:
     # Thousands of links are read: paths as objects would cost more than the reading.
-    place = f"/proc/{pid}/fd"
-    try:
-        links = os.listdir(place)  # noqa: PTH208
-    except OSError:
-        return False
-    for link in links:
-        with suppress(OSError):
-            if os.readlink(f"{place}/{link}") in wanted:  # noqa: PTH115
-                return True
-    return False
+    for pid in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208
+        place = f"/proc/{pid}/fd"
+        try:
+            links = os.listdir(place)  # noqa: PTH208
+        except OSError:
+            continue
+        for link in links:
+            with suppress(OSError):
+                target = os.readlink(f"{place}/{link}")  # noqa: PTH115
+                if target.startswith("socket:"):
+                    yield target, int(pid)
 
 
 # Unix sockets: a netlink dump, in which a bound socket is told by the inode of its file, not by a spelling.

@@ -37,10 +37,10 @@ class MonitorSocket:
     hint: str | None = None
 
 
-def look(pid: int, monitor: Monitor) -> MonitorSocket:
-    """Return how one of a QEMU's monitors stands."""
+def look(pid: int, monitor: Monitor, owners: processes.Owners) -> MonitorSocket:
+    """Return how one of a QEMU's monitors stands; `owners` tells who holds it."""
     try:
-        return _look(pid, monitor.protocol, monitor.chardev)
+        return _look(pid, monitor.protocol, monitor.chardev, owners)
     except _Unreachable as why:
         return MonitorSocket(None, monitor.protocol, "none", reason=why.reason, hint=why.hint)
 
@@ -61,7 +61,7 @@ class _Unreachable(Exception):
         self.reason, self.hint = reason, hint
 
 
-def _look(pid: int, protocol: str, chardev: Chardev) -> MonitorSocket:
+def _look(pid: int, protocol: str, chardev: Chardev, owners: processes.Owners) -> MonitorSocket:
     if chardev.backend != "socket":
         raise _Unreachable(f"its monitor is on {plain(chardev.backend)}, not on a socket")
     if not chardev.plain:
@@ -77,7 +77,7 @@ def _look(pid: int, protocol: str, chardev: Chardev) -> MonitorSocket:
     if protocol == "qmp" and (qmon := sharing.holder_pid(address)) is not None:
         holder, state = processes.process(qmon), "shared"
     else:
-        holder, state = processes.owner(clients.inodes), "busy"
+        holder, state = owners.of(clients.inodes), "busy"
     return MonitorSocket(
         address, protocol, state, holder.pid if holder else None, holder.command if holder else None
     )
