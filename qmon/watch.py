@@ -11,23 +11,23 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 
-from qmon.capture.vm import TapState, VmCapture
+from qmon.capture.vm import VmCapture
 from qmon.errors import CannotAttach, Interrupted, QmonError, Refused, TimedOut
 from qmon.monitor import commands
 from qmon.monitor.address import Pid, Target
 from qmon.monitor.discovery import Resolved, Vm, resolve
-from qmon.monitor.hmp import UsernetStack
 from qmon.monitor.session import Session
 from qmon.network import inspect
 from qmon.network.model import Network
+from qmon.packets.batch import FrameBatch
 from qmon.packets.store import PacketStore
+from qmon.snapshot import Connection, Snapshot, TimelineEntry
 
 TIMELINE_LIMIT = 10_000
 NETWORK_EVERY_S = 2.0
@@ -45,49 +45,6 @@ _CHANGING_EVENTS = frozenset(
     | {"NETDEV_STREAM_DISCONNECTED", "NETDEV_VHOST_USER_CONNECTED", "NETDEV_VHOST_USER_DISCONNECTED"}
 )
 _RUN_STATE_EVENTS = frozenset({"STOP", "RESUME", "RESET", "SHUTDOWN", "SUSPEND", "WAKEUP", "GUEST_PANICKED"})
-
-
-class Connection(StrEnum):
-    """How things stand with the monitor."""
-
-    CONNECTED = "connected"
-    LOST = "lost"
-    ENDED = "ended"
-
-
-@dataclass(frozen=True, slots=True)
-class TimelineEntry:
-    """Something that happened; `seq` counts from 0 and never comes back, `time_ns` is UTC since the epoch."""
-
-    seq: int
-    time_ns: int
-    kind: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Everything a view may draw, at one moment; `version` grows whenever something but counters changed.
-
-    `not_tapped` maps a netdev to the reason why its packets are not seen.
-    """
-
-    version: int
-    name: str | None
-    pid: int | None
-    address: str
-    qemu_version: str
-    connection: Connection
-    connection_note: str
-    run_state: str
-    network: Network
-    usernet: tuple[UsernetStack, ...]
-    taps: tuple[TapState, ...]
-    not_tapped: tuple[tuple[str, str], ...]
-    timeline: tuple[TimelineEntry, ...]
-    packets: int
-    bytes: int
-    dropped: int
 
 
 class Watch:
@@ -165,13 +122,7 @@ class Watch:
         polled = capture.poll()
         for note in polled.notes:
             self.log(note.kind, note.text, time_ns=note.time_ns)
-        if polled.batch is None:
-            return 0
-        interfaces = capture.interfaces
-        if len(interfaces) > len(self._map):
-            self._map = np.array([self._stored(interface.name) for interface in interfaces], np.uint16)
-        self.store.append(replace(polled.batch, interface=self._map[polled.batch.interface]))
-        return len(polled.batch)
+        return 0 if polled.batch is None else self._keep(capture, polled.batch)
 
     async def tap(self, netdev: str) -> None:
         """Start to capture on a netdev; `Refused` says why not."""
@@ -381,11 +332,28 @@ class Watch:
         except Interrupted:
             return  # The monitor is being lost, which is told elsewhere.
         except QmonError as problem:
-            if self._complaints.get(about) != problem.message:
-                self._complaints[about] = problem.message
-                self.log("monitor", f"{about}: {problem.message}")
+            self._complain(about, problem)
         else:
             self._complaints.pop(about, None)
+
+    def _keep(self, capture: VmCapture, batch: FrameBatch) -> int:
+        """Put frames into the store; what it cannot take (no memory, say) is told once and counted as dropped."""
+        interfaces = capture.interfaces
+        try:
+            if len(interfaces) > len(self._map):
+                self._map = np.array([self._stored(interface.name) for interface in interfaces], np.uint16)
+            self.store.append(replace(batch, interface=self._map[batch.interface]))
+        except QmonError as problem:
+            self._dropped_before += len(batch)
+            self._complain("store", problem)
+            return 0
+        return len(batch)
+
+    def _complain(self, about: str, problem: QmonError) -> None:
+        """Put a failure into the time line, unless it is the one that is there already."""
+        if self._complaints.get(about) != problem.message:
+            self._complaints[about] = problem.message
+            self.log("monitor", f"{about}: {problem.message}")
 
     # Small change
 

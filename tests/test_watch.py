@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from qmon.errors import CannotAttach, Refused
+from qmon.errors import CannotAttach, QmonError, Refused
 from qmon.monitor.address import Pid, UnixAddress
-from qmon.watch import Connection, Snapshot, Watch
+from qmon.snapshot import Connection, Snapshot
+from qmon.watch import Watch
 from tests.lab import start_vm
 from tests.lab.qemus import Qemu
 from tests.lab.vm import LabVm
@@ -144,3 +145,16 @@ async def test_nobody_there() -> None:
     with pytest.raises(CannotAttach):
         async with Watch(Pid(os.getpid())):
             pytest.fail("it attached to nothing")
+
+
+async def test_what_the_store_cannot_take_is_told_once(
+    qemu_one: Qemu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with start_vm(qemu_one, guest="ipxe") as vm, Watch(UnixAddress(vm.qmp[0])) as watch:
+
+        def refuse(_: object) -> None:
+            raise QmonError("there is no memory for more packets")
+
+        monkeypatch.setattr(watch.store, "append", refuse)
+        snapshot = await until(watch, lambda now: now.dropped >= 3)
+        assert texts(snapshot).count("store: there is no memory for more packets") == 1

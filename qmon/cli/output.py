@@ -159,7 +159,9 @@ async def _until_signalled(main: Coroutine[Any, Any, T]) -> T:
 
     def end(number: signal.Signals) -> None:
         received.append(number)
-        task.cancel()
+        # Signals come in pairs (HUP and TERM, Ctrl-C under sudo): the second must not cut the ending short.
+        if len(received) == 1:
+            task.cancel()
 
     for number in _ENDING_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:

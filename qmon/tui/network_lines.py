@@ -14,7 +14,7 @@ from qmon.network.model import Forward, Netdev, Nic
 from qmon.text import plain
 
 if TYPE_CHECKING:
-    from qmon.watch import Snapshot
+    from qmon.snapshot import Snapshot
 
 Part = tuple[str, str]
 

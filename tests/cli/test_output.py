@@ -61,3 +61,34 @@ def test_signals_cancel_once(number: int, orderly: bool) -> None:
         child.send_signal(number)
         assert child.stdout.readline() == b"ended\n"
         assert child.wait(10) == (7 if orderly else 128 + number)
+
+
+_SLOW_CHILD = """
+import asyncio, sys
+from qmon.cli import output
+async def wait():
+    try:
+        print("ready", flush=True)
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        print("ending", flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+        print("ended", flush=True)
+        return 0
+sys.exit(output.run(wait()))
+"""
+
+
+def test_a_second_signal_does_not_cut_the_ending_short() -> None:
+    command = [sys.executable, "-c", _SLOW_CHILD]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdin is not None
+        assert child.stdout.readline() == b"ready\n"
+        child.send_signal(1)
+        assert child.stdout.readline() == b"ending\n"
+        child.send_signal(15)
+        child.send_signal(2)
+        child.stdin.close()
+        assert child.stdout.readline() == b"ended\n"
+        assert child.wait(10) == 0

@@ -15,9 +15,9 @@ from qmon.capture.vm import TapState
 from qmon.monitor.hmp import Connection as UsernetConnection
 from qmon.monitor.hmp import Endpoint, UsernetStack
 from qmon.network.model import Filter, Forward, Hub, HubPort, Netdev, Network, Nic
+from qmon.snapshot import Snapshot, TimelineEntry
 from qmon.tui.dialogs.confirm import ConfirmDialog, MessageDialog
 from qmon.tui.network_lines import details, tree_lines
-from qmon.watch import Snapshot, TimelineEntry
 from tests.tui.apps import dashboard, shown, until
 from tests.tui.frames import START_NS, Frame
 from tests.tui.scripted import SNAPSHOT, ScriptedWatch

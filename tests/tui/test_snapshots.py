@@ -12,11 +12,11 @@ from textual.pilot import Pilot
 from qmon.monitor.address import UnixAddress
 from qmon.monitor.discovery import MonitorSocket, Vm
 from qmon.packets.file import CaptureFile
+from qmon.snapshot import Connection
 from qmon.tui.app import QmonApp
 from qmon.tui.screens.chooser import ChooserScreen
 from qmon.tui.screens.dashboard import DashboardScreen
 from qmon.tui.screens.viewer import ViewerScreen
-from qmon.watch import Connection
 from tests.tui.apps import shown, type_text, until
 from tests.tui.frames import START_NS, demo_traffic
 from tests.tui.scripted import ScriptedWatch

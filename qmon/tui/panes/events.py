@@ -16,7 +16,7 @@ from qmon.tui.panes.packet_list import clock
 from qmon.tui.table import Cell, Column, TableView
 
 if TYPE_CHECKING:
-    from qmon.watch import TimelineEntry
+    from qmon.snapshot import TimelineEntry
 
 _COLUMNS = (Column("Time", 12), Column("Kind", 8), Column("What", 20, share=1))
 

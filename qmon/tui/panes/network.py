@@ -17,7 +17,7 @@ from qmon.tui.network_lines import TreeLine, tree_lines
 from qmon.tui.rows import RowView
 
 if TYPE_CHECKING:
-    from qmon.watch import Snapshot
+    from qmon.snapshot import Snapshot
 
 
 class NetworkPane(RowView):

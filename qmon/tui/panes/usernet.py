@@ -20,7 +20,7 @@ from qmon.tui.panes.header import amount
 from qmon.tui.table import Cell, Column, TableView
 
 if TYPE_CHECKING:
-    from qmon.watch import Snapshot
+    from qmon.snapshot import Snapshot
 
 REFRESH_S = 1.0
 _COLUMNS = (

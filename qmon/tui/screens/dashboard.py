@@ -17,6 +17,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from qmon import text
+from qmon.snapshot import Connection, Snapshot
 from qmon.tui.changes import Changes
 from qmon.tui.panes.conversations import ConversationsPane
 from qmon.tui.panes.events import EventsPane
@@ -28,7 +29,6 @@ from qmon.tui.panes.packets import PacketsPane
 from qmon.tui.panes.traffic import TrafficPane
 from qmon.tui.panes.usernet import UsernetPane
 from qmon.tui.screens.tabbed import TabbedScreen
-from qmon.watch import Connection, Snapshot
 
 if TYPE_CHECKING:
     from qmon.watch import Watch

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from qmon.capture.vm import TapState
+from qmon.snapshot import Connection
 from qmon.tui.panes.network import NetworkPane
-from qmon.watch import Connection
 from tests.tui.apps import dashboard, shown, type_text, until
 
 SIZES = [(80, 24), (160, 50)]
