@@ -1,4 +1,4 @@
-"""The errors qmon shows to people: each says what failed, why, and what to do next.
+"""The errors qmon shows to people: a message with the cause in it, and a hint for going on.
 
 Owns the exit codes of the command line. Must never hold logic: an error is a message, a hint and a code.
 """
