@@ -19,6 +19,7 @@ from qemu.qmp.error import ProtocolError
 from qemu.qmp.qmp_client import GreetingError, NegotiationError
 
 from qmon.errors import CannotAttach, Interrupted, Refused, TimedOut, UsageError
+from qmon.monitor.shapes import is_as_expected
 from qmon.text import cut, plain, plain_bytes
 
 GREETING_LIMIT_BYTES = 64 << 10
@@ -287,8 +288,13 @@ class Connection:
 
 
 def result(command: str, reply: RawMessage) -> Any:
-    """Return what a reply holds; `Refused` if it is an error."""
+    """Return what a reply holds; `Refused` if it is an error, `Interrupted` if it is nothing QEMU would say."""
     if "return" in reply:
+        if not is_as_expected(command, reply["return"]):
+            raise Interrupted(
+                f"{plain(command)}: the answer is not what QEMU would say",
+                hint="Is it QEMU that listens there? Whether the command was carried out cannot be known.",
+            )
         return reply["return"]
     error = reply.get("error")
     if not isinstance(error, dict) or not isinstance(error.get("desc"), str):
