@@ -15,6 +15,8 @@ from typing import Any, Self
 from weakref import WeakSet
 
 STREAM_LIMIT = 1024
+# The last second whose nanoseconds fit into 64 bits.
+_LATEST_S = (1 << 63) // 1_000_000_000 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,9 @@ class Event:
 
 def _nanoseconds(stamp: Mapping[str, object]) -> int:
     seconds, microseconds = stamp.get("seconds"), stamp.get("microseconds")
-    if not isinstance(seconds, int) or not isinstance(microseconds, int) or seconds < 0:
+    if not isinstance(seconds, int) or not isinstance(microseconds, int):
+        return 0
+    if not (0 <= seconds <= _LATEST_S and 0 <= microseconds < 1_000_000):
         return 0  # QEMU says -1 where its clock failed (qapi: "timestamp").
     return seconds * 1_000_000_000 + microseconds * 1000
 

@@ -30,6 +30,9 @@ def test_an_event_is_read() -> None:
 
 def test_a_clock_that_failed_is_no_time() -> None:
     assert Event.from_message({"event": "X", "timestamp": {"seconds": -1, "microseconds": -1}}).time_ns == 0
+    for seconds, microseconds in ((10**30, 0), (1, 10**30), (1, -1), ((1 << 63) // 10**9, 999_999)):
+        stamp = {"seconds": seconds, "microseconds": microseconds}
+        assert Event.from_message({"event": "X", "timestamp": stamp}).time_ns == 0
 
 
 @given(st.dictionaries(st.sampled_from(["event", "data", "timestamp"]), JSON))
