@@ -8,7 +8,7 @@ from qmon.cli import output as out
 from qmon.cli.context import Context
 from qmon.monitor.hmp import Connection, Endpoint, UsernetStack
 from qmon.network import inspect
-from qmon.network.model import Netdev, Network, Nic
+from qmon.network.model import Filter, Netdev, Network, Nic
 
 
 @click.group(epilog="\b\nExamples:\n  qmon info network\n  qmon info usernet -o json")
@@ -110,16 +110,36 @@ def _print_network(network: Network) -> None:
         out.talk("This VM has neither a NIC nor a netdev.")
         return
     out.table(("NIC", "MODEL", "MAC", "NETDEV", "TYPE", "INFO"), rows)
-    filters = [one for netdev in network.netdevs for one in netdev.filters]
-    if filters:
+    _print_filters([one for netdev in network.netdevs for one in netdev.filters])
+
+
+def _print_filters(filters: list[Filter]) -> None:
+    foreign = [one for one in filters if not one.ours]
+    if foreign:
         out.data("", harmless=True)
         out.table(
             ("FILTER", "TYPE", "NETDEV", "PROPERTIES"),
             [
-                (f.id, f.type, f.netdev, ",".join(f"{name}={value}" for name, value in f.properties))
-                for f in filters
+                (one.id, one.type, one.netdev, ",".join(f"{name}={value}" for name, value in one.properties))
+                for one in foreign
             ],
         )
+    # A capture has two filters with long names on each netdev; who makes it is what people want to know.
+    captures = {(one.netdev, _maker(one.id)) for one in filters if one.ours}
+    for netdev, maker in sorted(captures):
+        out.talk(f"{netdev} is captured by {maker}")
+
+
+def _maker(filter_id: str) -> str:
+    from qmon.capture.ids import Life, owner_of
+
+    owner = owner_of(filter_id)
+    if owner is None:
+        return f"a qmon (filter {filter_id})"
+    where = {Life.GONE: ", which is gone", Life.FOREIGN: " of another host or container"}.get(
+        owner.life(), ""
+    )
+    return f"qmon pid {owner.pid}{where}"
 
 
 def _name(id_: str, ghost: bool) -> str:

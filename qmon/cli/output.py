@@ -164,7 +164,9 @@ async def _until_signalled(main: Coroutine[Any, Any, T]) -> T:
             task.cancel()
 
     for number in _ENDING_SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
+        # nohup stays in force; an ignored SIGINT is only what shells give to `qmon … &` in a script, where kill -INT
+        # is meant to end it (as it does tcpdump).
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             loop.add_signal_handler(number, end, number)
     try:
         return await task

@@ -313,10 +313,10 @@ def _peer(sock: socket.socket) -> tuple[int | None, int | None]:
 def _silence(client: _Client, timeout_s: float) -> str:
     if client.unparsed:
         seen = cut(plain_bytes(client.unparsed[:200]), 80)
-        return f"only part of a QMP greeting came within {timeout_s:g} s: '{seen}'"
+        return f"only part of a QMP greeting came within {timeout_s:.2g} s: '{seen}'"
     if client.greeted:
-        return f"it greeted, but did not answer within {timeout_s:g} s"
-    return f"no QMP greeting came within {timeout_s:g} s"
+        return f"it greeted, but did not answer within {timeout_s:.2g} s"
+    return f"no QMP greeting came within {timeout_s:.2g} s"
 
 
 def _no_greeting(client: _Client, problem: Exception) -> str:

@@ -10,6 +10,7 @@ import asyncio
 import errno
 import socket
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qmon.errors import CannotAttach
@@ -39,8 +40,13 @@ def connect_unix(address: UnixAddress) -> socket.socket:
         unix.connect(sock, address.path)
     except OSError as problem:
         sock.close()
-        raise CannotAttach(f"cannot attach to {address}: {_why(problem)}") from problem
+        why = "that is not a socket" if _is_no_socket(address.path) else _why(problem)
+        raise CannotAttach(f"cannot attach to {address}: {why}") from problem
     return sock
+
+
+def _is_no_socket(path: str) -> bool:
+    return not path.startswith("@") and Path(path).exists() and not Path(path).is_socket()
 
 
 async def _connect_tcp(address: TcpAddress) -> socket.socket:

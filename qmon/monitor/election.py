@@ -162,8 +162,8 @@ def _busy(address: Address, clients: processes.Clients) -> CannotAttach:
     elif any(clients.inodes):
         who = "it has a client already (of another user, or out of sight)"
     else:
-        vm = processes.owner((clients.listener,))
-        who = "it has not let its last client go yet" + (f"; the VM is {vm}" if vm else "")
+        listener = processes.owner((clients.listener,))
+        who = "it has not let its last client go yet" + (f"; it belongs to {listener}" if listener else "")
     return CannotAttach(
         f"cannot attach to {address}: {who}", hint=f"A monitor serves one client at a time. {SECOND_MONITOR}"
     )
@@ -176,5 +176,5 @@ def _explained(address: Address, problem: CannotAttach, vm: processes.Process | 
         )
     hint = problem.hint
     if hint is None and "no QMP greeting came" in problem.message:
-        hint = f"It may serve another client: a monitor has one at a time. {SECOND_MONITOR}"
+        hint = f"It may be no QMP monitor at all, or serve another client (it has one at a time). {SECOND_MONITOR}"
     return CannotAttach(f"cannot attach to {address}: {problem.message}", hint=hint)

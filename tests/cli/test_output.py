@@ -92,3 +92,14 @@ def test_a_second_signal_does_not_cut_the_ending_short() -> None:
         child.stdin.close()
         assert child.stdout.readline() == b"ended\n"
         assert child.wait(10) == 0
+
+
+def test_an_interrupt_counts_also_where_a_script_s_shell_had_it_ignored() -> None:
+    script = f"trap '' INT HUP; exec {sys.executable} -c \"$0\""
+    with subprocess.Popen(["sh", "-c", script, _CHILD.format(orderly=True)], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        child.send_signal(1)
+        child.send_signal(2)
+        assert child.stdout.readline() == b"ended\n"
+        assert child.wait(10) == 7

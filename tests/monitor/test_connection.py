@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qmon.errors import CannotAttach, Interrupted, QmonError, Refused, TimedOut, UsageError
+from qmon.monitor.address import UnixAddress
 from qmon.monitor.connection import check_arguments
 from qmon.monitor.session import Session
 from qmon.text import plain
@@ -302,3 +303,10 @@ async def test_any_bytes_as_a_greeting(runtime_directory: Path, greeting: bytes)
             assert error.message == plain(error.message)
     finally:
         monitor.path.unlink()
+
+
+async def test_what_is_no_socket_is_told_so(tmp_path: Path) -> None:
+    plain_file = tmp_path / "file"
+    plain_file.touch()
+    with pytest.raises(CannotAttach, match="that is not a socket"):
+        await Session.attach(UnixAddress(str(plain_file)))
