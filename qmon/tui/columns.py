@@ -38,7 +38,7 @@ def lay_out(width: int, *, last_number: int, netdev: int, address: int) -> Colum
     netdev = max(min(netdev, 10 if roomy else 6), 3) if netdev else 0
     length = 5 if width >= 90 else 0
     protocol = 8 if roomy else 7
-    fixed = sum(part + 1 for part in (number, time, netdev, length, protocol) if part) + 2 + 2
+    fixed = sum(part + 1 for part in (number, time, netdev, length, protocol) if part) + 2 + 2 + 1
     room = width - fixed - MIN_INFO
     longest = max((room - (10 if roomy else 0)) // 2, 9)
     address = min(max(address, IPV4_WIDTH if width >= 78 else 11), longest)

@@ -8,8 +8,10 @@ lay out the whole screen anew whenever their content grows, which costs half a c
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -26,11 +28,33 @@ CACHED_STRIPS = 1024
 WHEEL_ROWS = 3
 
 
-def cell(content: str, width: int, style: Style | None = None, *, right: bool = False) -> Segment:
-    """Return `content` (already plain) as exactly `width` cells."""
-    content = text.cut(content, width)
-    room = " " * (width - text.width(content))
-    return Segment(room + content if right else content + room, style)
+def cell(
+    content: str, width: int, style: Style | None = None, *, right: bool = False, gap: int = 0
+) -> Segment:
+    """Return `content` (already plain) as exactly `width` cells, and `gap` empty ones behind them."""
+    size = len(content) if content.isascii() else cell_len(content)
+    if size > width:
+        content = f"{set_cell_size(content, width - 1)}…" if width else ""
+        size = width
+    room = " " * (width - size)
+    return Segment((room + content if right else content + room) + " " * gap, style)
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """What all lines of one drawing have in common; asking the widget again for each line costs more than a line."""
+
+    width: int
+    page: int
+    first: int
+    end: int
+    under: tuple[Style, Style, Style]
+    thumb: range
+    bar: tuple[Segment, Segment]
+
+    @property
+    def has_bar(self) -> bool:
+        return self.end - self.first > self.page
 
 
 class RowView(Widget, can_focus=True):
@@ -89,7 +113,7 @@ class RowView(Widget, can_focus=True):
         self.cursor: int | None = None
         self._strips: dict[tuple[object, ...], Strip] = {}
         self._dragging = False
-        self._background = Style()
+        self._frame: _Frame | None = None
 
     # What a subclass says
 
@@ -309,46 +333,52 @@ class RowView(Widget, can_focus=True):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Draw lines; what they have in common is found out once."""
-        self._background = self.rich_style
+        self._frame = self._new_frame()
         return super().render_lines(crop)
+
+    def _new_frame(self) -> _Frame:
+        width, page, first, end = self.size.width, self.page, self.first_row, self.end_row
+        base, palette, rows = self.rich_style, self.palette, max(end - first, 1)
+        size = max(1, round(page * page / rows))
+        start = round((self.top - first) / max(rows - page, 1) * (page - size))
+        bar = Segment("│", base + palette.track), Segment("┃", base + palette.thumb)
+        under = base, base + palette.cursor_blurred, base + palette.cursor
+        return _Frame(width, page, first, end, under, range(start, start + size), bar)
 
     def render_line(self, y: int) -> Strip:
         """Draw one line of the widget."""
-        width, background = self.size.width, self._background
+        frame = self._frame or self._new_frame()
+        width, background = frame.width, frame.under[0]
         if self.HAS_HEADING:
             if y == 0:
                 return Strip(self.heading(width)).crop_extend(0, width, background).apply_style(background)
             y -= 1
-        if self.end_row <= self.first_row:
+        if frame.end <= frame.first:
             return self._draw_nothing(y, width).apply_style(background)
-        number, room = self.top + y, width - (1 if self._has_bar else 0)
-        if self.first_row <= number < self.end_row:
-            strip = self._drawn(number, room, background)
+        number, room = self.top + y, width - (1 if frame.has_bar else 0)
+        if frame.first <= number < frame.end:
+            strip = self._drawn(number, room, frame)
         else:
             strip = Strip.blank(room, background)
-        return Strip.join([strip, self._bar(y, background)]) if self._has_bar else strip
+        return Strip([*strip, frame.bar[y in frame.thumb]], width) if frame.has_bar else strip
 
-    def _drawn(self, number: int, room: int, background: Style) -> Strip:
+    def _drawn(self, number: int, room: int, frame: _Frame) -> Strip:
         at_cursor = 0 if number != self.cursor or not self.SHOW_CURSOR else 2 if self.has_focus else 1
-        key = (number, self.row_key(number), room, at_cursor, background)
+        under = frame.under[at_cursor]
+        key = (number, self.row_key(number), room, under)
         strip = self._strips.get(key)
         if strip is None:
             if len(self._strips) >= CACHED_STRIPS:
                 self._strips.clear()
-            under = background
-            if at_cursor:
-                under += self.palette.cursor if at_cursor == 2 else self.palette.cursor_blurred
-            strip = Strip(self.row(number, room)).crop_extend(0, room, under).apply_style(under).simplify()
+            segments = [Segment(text, under + style) for text, style, _ in self.row(number, room)]
+            size = sum(len(text) if text.isascii() else cell_len(text) for text, _, _ in segments)
+            if size < room:
+                segments.append(Segment(" " * (room - size), under))
+            strip = Strip(segments, max(size, room))
+            if size > room:
+                strip = strip.crop(0, room)
             self._strips[key] = strip
         return strip
-
-    def _bar(self, y: int, background: Style) -> Strip:
-        rows, page = self.end_row - self.first_row, self.page
-        size = max(1, round(page * page / rows))
-        start = round((self.top - self.first_row) / max(rows - page, 1) * (page - size))
-        on_thumb = start <= y < start + size
-        style = self.palette.thumb if on_thumb else self.palette.track
-        return Strip([Segment("┃" if on_thumb else "│", background + style)], 1)
 
     def _draw_nothing(self, y: int, width: int) -> Strip:
         lines = self.nothing()

@@ -74,5 +74,5 @@ class TableView(RowView):
         sizes = widths(self.columns, self.size.width - 1)
         for column, size, (content, style) in zip(self.columns, sizes, self.cells(number), strict=True):
             if size:
-                segments += [cell(content, size, style, right=column.right), Segment(" ")]
+                segments.append(cell(content, size, style, right=column.right, gap=1))
         return segments

@@ -15,7 +15,7 @@ def test_columns_fill_the_width_exactly(width: int, last: int, netdev: int, addr
     sizes = (c.number, c.time, c.netdev, c.direction, c.address, c.address, c.protocol, c.length)
     assert all(size >= 0 for size in sizes)
     used = 1 + sum(size + 1 for size in sizes if size) + c.info
-    assert used <= width + 1 or c.info == 0
+    assert used == width or c.info == 0
 
 
 def test_a_small_terminal_keeps_room_for_info() -> None:

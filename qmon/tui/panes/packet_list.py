@@ -7,24 +7,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
 from textual.binding import Binding, BindingType
+from textual.geometry import Region
 from textual.message import Message
+from textual.strip import Strip
 
 from qmon import text
 from qmon.errors import QmonError
 from qmon.packets.batch import Direction
-from qmon.packets.store import PacketStore, Row
+from qmon.packets.store import PacketStore
 from qmon.packets.summary import Summary, summarise
 from qmon.tui.columns import IPV4_WIDTH, Columns, lay_out
 from qmon.tui.packet_rows import PacketRows
 from qmon.tui.rows import RowView, cell
 
-CACHED_SUMMARIES = 2048
-ARROWS = {Direction.UNKNOWN: "·", Direction.IN: "◂", Direction.OUT: "▸"}
+KNOWN_LINES = 2048
+ARROWS: dict[int, str] = {Direction.UNKNOWN: "·", Direction.IN: "◂", Direction.OUT: "▸"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What a row shows of its packet."""
+
+    time_ns: int
+    interface: int
+    direction: int
+    length: int
+    summary: Summary
 
 
 class PacketList(RowView):
@@ -47,7 +61,8 @@ class PacketList(RowView):
         self.since_first = False
         self._netdev_names: tuple[str, ...] = ()
         self._address_width = IPV4_WIDTH
-        self._summaries: dict[int, tuple[Row, Summary]] = {}
+        self._known: dict[int, _Line] = {}
+        self._columns_now = lay_out(0, last_number=0, netdev=0, address=IPV4_WIDTH)
         self._first_ns: int | None = None
         self.waiting_lines: Sequence[str] = ("No packets yet",)
 
@@ -151,6 +166,15 @@ class PacketList(RowView):
 
     # Drawing
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Draw lines, with the packets of all of them fetched at once."""
+        columns = self._columns(self.size.width - 1)
+        if columns != self._columns_now:
+            self._columns_now = columns
+            self._strips.clear()
+        self._fetch()
+        return super().render_lines(crop)
+
     def _columns(self, width: int) -> Columns:
         interfaces = self.rows.store.interfaces
         if len(interfaces) != len(self._netdev_names):
@@ -162,17 +186,13 @@ class PacketList(RowView):
         )
 
     def row_key(self, number: int) -> object:
-        """Rows look alike while packet, columns and clock are the same."""
+        """Rows look alike while packet, mark and clock are the same (and the columns: see `render_lines`)."""
         seq = self.rows.seq(number)
-        return (seq, self.rows.marked(seq), self._columns_now, self.since_first)
+        return (seq, self.rows.marked(seq), self.since_first)
 
-    @property
-    def _columns_now(self) -> Columns:
-        return self._columns(self.size.width - 1)
-
-    def heading(self, width: int) -> Sequence[Segment]:
+    def heading(self, width: int) -> Sequence[Segment]:  # noqa: ARG002
         """Draw the column titles."""
-        c, style = self._columns(width - 1), self.palette.heading
+        c, style = self._columns_now, self.palette.heading
         titles = [
             ("No.", c.number, True),
             ("Since first" if self.since_first else "Time", c.time, False),
@@ -187,7 +207,7 @@ class PacketList(RowView):
         segments = [Segment(" ")]
         for title, size, right in titles:
             if size:
-                segments += [cell(title, size, style, right=right), Segment(" ")]
+                segments.append(cell(title, size, style, right=right, gap=1))
         return segments
 
     def row(self, number: int, width: int) -> Sequence[Segment]:  # noqa: ARG002
@@ -195,44 +215,69 @@ class PacketList(RowView):
         seq = self.rows.seq(number)
         c, palette = self._columns_now, self.palette
         try:
-            row, summary = self._summary(seq)
+            line = self._line(seq)
         except (QmonError, IndexError) as problem:
             return [
                 Segment(f" {seq + 1:>{c.number}} ", palette.faint),
                 Segment(text.plain(str(problem)), palette.bad),
             ]
+        summary = line.summary
         self._notice_width(summary)
-        arrow = palette.outgoing if row.direction is Direction.OUT else palette.incoming
+        arrow = palette.outgoing if line.direction == Direction.OUT else palette.incoming
         protocol = palette.protocol(summary.protocol)
-        bad = summary.protocol == "TCP" and row.tcp_flags & 0x04
+        bad = summary.protocol == "TCP" and "[RST" in summary.info
         info = palette.bad if bad else palette.text
         parts: list[tuple[str, int, Style | None, bool]] = [
             (str(seq + 1), c.number, palette.faint, True),
-            (self._time(row.time_ns, c.time), c.time, palette.dim, False),
-            (self._netdev_names[row.interface] if c.netdev else "", c.netdev, palette.dim, False),
-            (ARROWS[row.direction], c.direction, arrow, False),
+            (self._time(line.time_ns, c.time), c.time, palette.dim, False),
+            (self._netdev_names[line.interface] if c.netdev else "", c.netdev, palette.dim, False),
+            (ARROWS[line.direction], c.direction, arrow, False),
             (shorten_address(summary.source, c.address), c.address, palette.text, False),
             (shorten_address(summary.destination, c.address), c.address, palette.text, False),
             (summary.protocol, c.protocol, protocol, False),
-            (str(row.length), c.length, palette.dim, True),
+            (str(line.length), c.length, palette.dim, True),
             (summary.info, c.info, info, False),
         ]
         segments = [Segment("●" if self.rows.marked(seq) else " ", palette.warn)]
         for content, size, style, right in parts:
             if size:
-                segments += [cell(content, size, style, right=right), Segment(" ")]
+                segments.append(
+                    cell(content, size, style, right=right, gap=0 if content is summary.info else 1)
+                )
         return segments
 
-    def _summary(self, seq: int) -> tuple[Row, Summary]:
-        known = self._summaries.get(seq)
+    def _line(self, seq: int) -> _Line:
+        known = self._known.get(seq)
         if known is None:
             store = self.rows.store
             row = store.row(seq)
-            known = row, summarise(store.frame(seq), store.link_type(seq), length=row.length)
-            if len(self._summaries) >= CACHED_SUMMARIES:
-                self._summaries.clear()
-            self._summaries[seq] = known
+            summary = summarise(store.frame(seq), store.link_type(seq), length=row.length)
+            known = self._known[seq] = _Line(row.time_ns, row.interface, row.direction, row.length, summary)
         return known
+
+    def _fetch(self) -> None:
+        """Get the packets in sight that are not known yet, in one read where they lie side by side."""
+        if len(self._known) >= KNOWN_LINES:
+            self._known.clear()
+        start, stop = max(self.top, self.first_row), min(self.top + self.page, self.end_row)
+        if start >= stop or self.rows.filtering:
+            return
+        while start < stop and start in self._known:
+            start += 1
+        store = self.rows.store
+        try:
+            batch = store.batch(start, stop)
+        except QmonError:
+            return  # Each row tells what is wrong with it.
+        links = [interface.link_type for interface in store.interfaces]
+        first = stop - len(batch)
+        columns = (batch.time_ns, batch.interface, batch.direction, batch.length)
+        for i, (time_ns, interface, direction, length) in enumerate(
+            zip(*(column.tolist() for column in columns), strict=True)
+        ):
+            if first + i not in self._known:
+                summary = summarise(batch.frame(i), links[interface], length=length)
+                self._known[first + i] = _Line(time_ns, interface, direction, length, summary)
 
     def _notice_width(self, summary: Summary) -> None:
         longest = max(len(summary.source), len(summary.destination))
