@@ -71,7 +71,7 @@ class FilterBar(Vertical):
         self._at = len(self._history)
         self._input.value = expression
         self._input.cursor_position = len(expression)
-        self._input.focus()
+        self.screen.set_focus(self._input)
 
     def close(self) -> None:
         """Hide the line."""

@@ -15,6 +15,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
+from textual.widgets import Input
 
 from qmon import text
 from qmon.errors import QmonError
@@ -36,7 +37,8 @@ class PacketsPane(Vertical):
     """Everything about packets; `tick` at the drawing rate."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "Filter"),
+        # Seen to before any widget: what is typed right behind it must find the filter's line ready.
+        Binding("slash", "filter", "Filter", priority=True),
         Binding("n", "match(1)", "Next match", show=False),
         Binding("N", "match(-1)", "Previous match", show=False),
         Binding("m", "marking", "Mark instead of hide", show=False),
@@ -205,6 +207,12 @@ class PacketsPane(Vertical):
     @on(PacketList.ModeChanged)
     def _mode_changed(self) -> None:
         self.update_status()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave a slash to the line it is typed into."""
+        if action == "filter" and isinstance(self.screen.focused, Input):
+            return False
+        return super().check_action(action, parameters)
 
     def action_filter(self) -> None:
         """Type a capture filter."""

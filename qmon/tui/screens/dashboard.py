@@ -14,7 +14,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from qmon import text
 from qmon.snapshot import Connection, Snapshot
@@ -43,7 +43,8 @@ class DashboardScreen(TabbedScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "add", "Add", tooltip="Add a netdev, NIC or forward"),
         Binding("t", "network", "Network", tooltip="Go to the network tree"),
-        Binding("colon", "monitor", "Monitor", key_display=":", tooltip="Type a monitor line"),
+        # Seen to before any widget: what is typed right behind it must find the prompt ready.
+        Binding("colon", "monitor", "Monitor", key_display=":", tooltip="Type a monitor line", priority=True),
         Binding("v", "other_vm", "VMs", show=False, tooltip="Choose another VM"),
         Binding("r", "look", "Refresh", show=False, tooltip="Ask for the network now"),
     ]
@@ -160,6 +161,12 @@ class DashboardScreen(TabbedScreen):
         super().open_tab(name)
         if self.open_pane is self._monitor:
             self._monitor.opened()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave a colon to the line it is typed into."""
+        if action == "monitor" and isinstance(self.focused, Input):
+            return False
+        return super().check_action(action, parameters)
 
     def action_monitor(self) -> None:
         """Type a monitor line."""

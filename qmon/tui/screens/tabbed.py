@@ -83,8 +83,8 @@ class TabbedScreen(Screen[None]):
         self.open_pane = pane = self.panes[name]
         self._switcher.current = pane.id
         self.tick()
-        entry: Widget = getattr(pane, "entry", pane)
-        entry.focus()
+        # Now, not by a message: the next key may be in the queue already, and it is meant for the pane.
+        self.set_focus(getattr(pane, "entry", pane))
 
     def save_name(self) -> str:
         """Return what a file with these packets could be called, without time and suffix."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from textual import events
+from textual.widgets import Input
 
 from qmon.capture.vm import TapState
 from qmon.snapshot import Connection
@@ -184,3 +186,13 @@ async def test_the_palette_offers_what_the_keys_do() -> None:
         await pilot.press("ctrl+p")
         await type_text(pilot, "Add a net")
         await until(lambda: "Add a netdev, NIC or forward" in shown(pilot))
+
+
+@pytest.mark.parametrize(("keys", "name"), [(":info", "#prompt"), ("/arp", "#filter")])
+async def test_what_is_typed_at_once_finds_the_line_ready(keys: str, name: str) -> None:
+    async with dashboard() as (pilot, screen, _):
+        await until(lambda: "10.0.2.15" in shown(pilot))
+        for character in keys:
+            key = {":": "colon", "/": "slash"}.get(character, character)
+            pilot.app.post_message(events.Key(key, character))
+        await until(lambda: screen.query_one(name, Input).value == keys[1:])
