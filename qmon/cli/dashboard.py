@@ -18,7 +18,9 @@ def dashboard(context: Context, *, netdevs: tuple[str, ...], capture: bool) -> N
         raise UsageError("--netdev says what to tap and --no-capture says to tap nothing: give one of them")
     target = context.target()
     if not sys.stdin.isatty() or not sys.stderr.isatty():
-        raise UsageError("the dashboard needs a terminal", hint="`qmon --help` lists the commands that do not")
+        raise UsageError(
+            "the dashboard needs a terminal", hint="`qmon --help` lists the commands that do not"
+        )
     from qmon.tui.run import run_dashboard
 
     output.run(run_dashboard(target, netdevs=netdevs or None, capture=capture))

@@ -41,10 +41,15 @@ async def save(store: PacketStore, name: str, expression: str = "") -> tuple[Pat
 
 
 def _new(name: str) -> Path:
-    path = Path(name).expanduser()
-    if path.exists():
+    try:
+        path = Path(name).expanduser()
+        exists, has_folder = path.exists(), path.parent.is_dir()
+    except (OSError, RuntimeError, ValueError) as problem:
+        # A folder that may not be looked into, a home nobody has, a zero byte.
+        raise UsageError(f"cannot save as {name}: {problem}") from problem
+    if exists:
         raise UsageError(f"{path} exists", hint="choose another name: qmon does not overwrite captures here")
-    if not path.parent.is_dir():
+    if not has_folder:
         raise UsageError(f"there is no folder {path.parent}")
     return path
 

@@ -81,3 +81,11 @@ async def test_no_wireshark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     async with dashboard() as (pilot, _, __):
         await pilot.press("W")
         await until(lambda: "Wireshark is not installed" in shown(pilot))
+
+
+async def test_a_name_that_can_be_none_is_refused_in_the_dialog() -> None:
+    async with dashboard() as (pilot, _screen, _):
+        await until(lambda: "490 packets" in shown(pilot))
+        await pilot.press("w")
+        await _fill(pilot, Path("~nobody-of-that-name/x.pcapng"))
+        await until(lambda: "cannot save as" in shown(pilot))

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 NARROW, MEDIUM = 112, 140
 LOW = 34
 
+ROOMY = 100
+
 
 class DashboardScreen(TabbedScreen):
     """The dashboard on a `Watch` that is already entered; `again` says that the user wants another VM."""
@@ -130,7 +132,9 @@ class DashboardScreen(TabbedScreen):
             ("recording", f"● {live} tap{'' if live == 1 else 's'}") if live else ("dim", "○ no taps")
         ]
         right += [("text", f"{now.packets:,} packets"), ("text", amount(now.bytes))]
-        right.append(("bad" if now.dropped else "dim", f"{now.dropped:,} dropped"))
+        # Where there is little room, that nothing was dropped need not be said.
+        if now.dropped or self.size.width >= ROOMY:
+            right.append(("bad" if now.dropped else "dim", f"{now.dropped:,} dropped"))
         self.header.show(left, right)
 
     def _show_banner(self, now: Snapshot) -> None:
