@@ -10,6 +10,7 @@ import contextlib
 import os
 import select
 import signal
+import socket
 import struct
 import sys
 import time
@@ -68,6 +69,12 @@ class Stream:
         return True
 
 
+def hang_up(fd: int) -> None:
+    """End a connection whoever else holds it: QEMU would wait for ever for a socket that nobody reads."""
+    with contextlib.suppress(OSError), socket.socket(fileno=fd) as ended:
+        ended.shutdown(socket.SHUT_RDWR)
+
+
 def main(words: list[str]) -> None:
     """Read until the owner ends or QEMU has hung up on all sockets."""
     for number in _DEAF_TO:
@@ -87,6 +94,7 @@ def main(words: list[str]) -> None:
             if not streams[fd].take():
                 poll.unregister(fd)
                 standing.remove(fd)
+                hang_up(fd)
         dropped = sum(stream.dropped for stream in streams.values())
         with contextlib.suppress(OSError):
             os.pwrite(counter, dropped.to_bytes(8, "little"), 0)

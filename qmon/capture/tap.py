@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 from qmon.capture import kernel, sink
@@ -151,6 +151,11 @@ async def probe_path(place: Place, path: str) -> None:
     backend = {"type": "file", "data": {"out": path}}
     try:
         await place.session.execute("chardev-add", {"id": name, "backend": backend})
+    except TimedOut:
+        # It may have been added all the same.
+        with suppress(Refused):
+            await place.session.execute("chardev-remove", {"id": name})
+        raise
     except Refused as problem:
         raise Refused(
             f"QEMU cannot open {path}: {problem.reason}",

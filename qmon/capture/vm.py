@@ -26,7 +26,7 @@ from qmon.capture.sweep import Swept, sweep
 from qmon.capture.tap import Place
 from qmon.capture.waking import Waking, to_the_end
 from qmon.capture.ways import open_way, remove_way, vm_has_gone
-from qmon.errors import QmonError
+from qmon.errors import QmonError, Refused
 from qmon.merge import Merger
 from qmon.network.inspect import inspect
 from qmon.network.model import Network
@@ -143,10 +143,20 @@ class VmCapture:
         return (*self._ended, *self.taps)
 
     async def tap(self, netdev: str) -> TapState:
-        """Start to capture on a netdev; `Refused` says why not and what would help."""
+        """Start to capture on a netdev; `Refused` says why not and what would help.
+
+        Once begun it goes to its end, also where it is cancelled: half of it would leave things in the VM.
+        """
+        await to_the_end(self._tap(netdev))
+        tap = self._taps.get(netdev)
+        if tap is None:
+            raise Refused(f"the tap on {netdev} was taken away as soon as it was there")
+        return tap.state()
+
+    async def _tap(self, netdev: str) -> None:
         async with self._changing:
             if netdev in self._taps:
-                return self._taps[netdev].state()
+                return
             await self._sweep_once()
             network = await inspect(self._session)
             about = describe(network, netdev, self._session.version, mirrored=self._remote_mirror)
@@ -158,10 +168,12 @@ class VmCapture:
                 text = about.text + (f", captured on the host's {tap.host.name}" if tap.host else "")
                 self._interfaces.append(Interface(name=netdev, description=text, mac=about.mac))
             self._taps[netdev] = tap
-            return tap.state()
 
     async def untap(self, netdev: str) -> None:
         """End the capture of a netdev; what QEMU wrote is still handed out by `poll`."""
+        await to_the_end(self._untap(netdev))
+
+    async def _untap(self, netdev: str) -> None:
         async with self._changing:
             tap = self._taps.pop(netdev, None)
             if tap is not None:

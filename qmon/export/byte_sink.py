@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
 import select
+import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +32,8 @@ class ByteSink:
         self.name = name
         self.size = 0
         self._fd = fd
+        self._start = _position(fd) if regular else 0
+        self._socket = socket.socket(fileno=os.dup(fd)) if stat.S_ISSOCK(os.fstat(fd).st_mode) else None
         self._regular = regular
         self._whole = whole
         self._pending = bytearray()
@@ -95,7 +99,7 @@ class ByteSink:
             raise ReaderLeft
         while self._pending:
             try:
-                count = os.write(self._fd, self._pending[: 1 << 20])
+                count = self._give(bytes(self._pending[: 1 << 20]))
             except BlockingIOError:
                 return
             except (BrokenPipeError, ConnectionResetError):
@@ -106,6 +110,12 @@ class ByteSink:
                 raise QmonError(f"cannot write {self.name}: {problem.strerror}") from problem
             self.size += count
             del self._pending[:count]
+
+    def _give(self, data: bytes) -> int:
+        # A socket has one mode for all who hold it, so not to block is asked for with each call.
+        if self._socket is not None:
+            return self._socket.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        return os.write(self._fd, data)
 
     def _left_by_reader(self) -> bool:
         # A pipe says POLLERR to its writer when the last reader has closed it (man 2 poll).
@@ -125,6 +135,8 @@ class ByteSink:
 
     def close(self) -> None:
         """Close the descriptor."""
+        if self._socket is not None:
+            self._socket.close()
         os.close(self._fd)
 
     def _write_file(self, data: bytes) -> None:
@@ -133,16 +145,22 @@ class ByteSink:
             while done < len(data):
                 done += os.write(self._fd, memoryview(data)[done:])
         except OSError as problem:
-            keep = self._whole(data, done)
-            os.ftruncate(self._fd, self.size + keep)
-            os.lseek(self._fd, self.size + keep, os.SEEK_SET)
-            self.size += keep
+            self.size += self._whole(data, done)
+            # What was in the file before (dump -w - >> FILE) stays.
+            os.ftruncate(self._fd, self._start + self.size)
+            os.lseek(self._fd, self._start + self.size, os.SEEK_SET)
             why = "the disk is full" if problem.errno in (errno.ENOSPC, errno.EDQUOT) else problem.strerror
             raise QmonError(
                 f"cannot write {self.name}: {why}",
                 hint="The file is complete up to here; the VM was not touched.",
             ) from problem
         self.size += done
+
+
+def _position(fd: int) -> int:
+    """Return where the next byte written to a regular file goes."""
+    appending = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND
+    return os.lseek(fd, 0, os.SEEK_END if appending else os.SEEK_CUR)
 
 
 async def _open_fifo(path: str) -> int:

@@ -126,3 +126,23 @@ def test_a_stream_that_is_no_mirror_ends_it() -> None:
     ours_end.close()
     follower.close()
     assert Path(mirror._MAIN).exists()
+
+
+def test_a_stream_that_goes_wrong_is_hung_up_while_the_other_goes_on() -> None:
+    bad, its_bad = socket.socketpair()
+    good, its_good = socket.socketpair()
+    follower = Follower(kernel.memory_file("test"))
+    channels = [mirror.Channel("u1", 0, name, Direction.OUT, follower, None) for name in "ab"]
+    reader = mirror._start(1 << 20, [its_bad, its_good], channels)
+    with bad, good:
+        its_bad.close()
+        its_good.close()
+        bad.settimeout(10)
+        bad.sendall(b"\xff" * 100)
+        # QEMU would block for ever in this; it has to fail instead.
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            bad.sendall(bytes(1 << 22))
+        good.sendall(struct.pack(">I", 60) + bytes(60))
+        wait_for(lambda: follower.read()[0] is not None)
+    reader.close()
+    follower.close()
