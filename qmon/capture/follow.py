@@ -33,7 +33,7 @@ class Follower:
         self._read = 0
         self._parsed = 0
         self._punched = 0
-        self._unfinished_since = 0
+        self._unfinished_since = self._unfinished_at = 0
 
     def __repr__(self) -> str:
         return f"<Follower fd={self.fd} read={self._read} parsed={self._parsed}>"
@@ -101,8 +101,9 @@ class Follower:
     def _note_unfinished(self) -> None:
         if self._parsed == self._read:
             self._unfinished_since = 0
-        elif self._unfinished_since == 0:
-            self._unfinished_since = time.monotonic_ns()
+        elif self._unfinished_since == 0 or self._parsed != self._unfinished_at:
+            # Another record than the one seen half-written last time: while much is read, one always is.
+            self._unfinished_since, self._unfinished_at = time.monotonic_ns(), self._parsed
 
     def _sighting(self, batch: FrameBatch, seen: int) -> Sighting:
         last_stamp = int(batch.time_ns[-1])

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Self
 
 # boot id (12 hex digits of it), pid namespace (inode), pid, start (clock ticks after boot), number, purpose.
-_PATTERN = re.compile(r"qmon-([0-9a-f]{12})-(\d+)-(\d+)-(\d+)-(\d+)(rx|tx|probe|path|mirror)")
+_PATTERN = re.compile(
+    r"qmon-([0-9a-f]{12})-([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,20})(rx|tx|probe|path|mirror)"
+)
 PREFIX = "qmon-"
 
 

@@ -275,7 +275,11 @@ class VmCapture:
         async with self._changing:
             for netdev in list(self._taps):
                 tap = self._taps.pop(netdev)
-                await self._close(tap)
+                try:
+                    await self._close(tap)
+                except (QmonError, OSError) as problem:
+                    # The others have to go as well; this one is the next capture's to sweep.
+                    self.note("gap", f"the tap on {netdev} did not end in order: {problem}")
                 self._ended.append(tap.state())
         batch = self._intake.finish()
         if batch is not None:
@@ -380,9 +384,9 @@ class VmCapture:
 
     def _hear(self, event: Event) -> None:
         if event.name == "STOP":
-            self._intake.stop(event.time_ns)
+            self._intake.stop(event.time_ns or time.time_ns())
         elif event.name == "RESUME":
-            self._intake.resume(event.time_ns)
+            self._intake.resume(event.time_ns or time.time_ns())
         elif event.name == "RESET":
             self._intake.reset()
         elif event.name == "SHUTDOWN":

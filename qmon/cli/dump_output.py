@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qmon.cli import output
-from qmon.errors import UsageError
+from qmon.errors import QmonError, UsageError
 
 if TYPE_CHECKING:
     from qmon.export.capture_file import FileOptions, Output
@@ -165,14 +165,25 @@ def _recorder(asked: Asked, options: FileOptions) -> FlightRecorder:
         Names(asked.file), asked.form, options, seconds=seconds, size_bytes=size, talk=output.talk
     )
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGUSR1, recorder.write_out, "SIGUSR1")
+
+    def write_out(reason: str) -> None:
+        try:
+            recorder.write_out(reason)
+        except QmonError as problem:
+            output.error(problem.message, problem.hint)
+
+    loop.add_signal_handler(signal.SIGUSR1, write_out, "SIGUSR1")
     if sys.stdin is not None and sys.stdin.isatty() and os.getpgrp() == os.tcgetpgrp(sys.stdin.fileno()):
 
         def pressed() -> None:
-            if not os.read(sys.stdin.fileno(), 4096):
+            try:
+                typed = os.read(sys.stdin.fileno(), 4096)
+            except OSError:  # The terminal was closed.
+                typed = b""
+            if not typed:
                 loop.remove_reader(sys.stdin.fileno())
                 return
-            recorder.write_out("asked for")
+            write_out("asked for")
 
         loop.add_reader(sys.stdin.fileno(), pressed)
     return recorder

@@ -96,3 +96,22 @@ def test_a_watch_tells_of_writes(memory: int) -> None:
     assert not watch.clear()
     watch.close()
     os.close(memory)
+
+
+def test_catching_up_is_not_being_stuck(memory: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    follower = Follower(memory)
+    os.write(memory, HEADER)
+    now = time.monotonic_ns()
+    monkeypatch.setattr(time, "monotonic_ns", lambda: now)
+    rest = b""
+    for number in range(10):
+        # Each look ends in the midst of another record, for longer than one may stay unfinished.
+        now += 1_500_000_000
+        data = record(number)
+        os.write(memory, rest + data[:30])
+        rest = data[30:]
+        follower.read()
+        assert not follower.stuck
+    now += 2_500_000_000
+    assert follower.stuck
+    follower.close()
