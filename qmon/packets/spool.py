@@ -7,6 +7,7 @@ its memory is free at once. Positions count bytes from the first frame ever writ
 from __future__ import annotations
 
 import os
+import threading
 
 import numpy as np
 
@@ -23,6 +24,8 @@ class Spool:
 
     def __init__(self) -> None:
         self._segments: list[tuple[int, int]] = []
+        # A number that was closed may be another file's at once: nobody may be reading by it then.
+        self._closing = threading.Lock()
         self._first = 0
         self._end = 0
 
@@ -50,26 +53,29 @@ class Spool:
     def read(self, position: int, size: int) -> bytes:
         """Return bytes written before; fewer if they are already gone."""
         pieces = []
-        segments = self._segments
-        for index, (start, fd) in enumerate(segments):
-            end = segments[index + 1][0] if index + 1 < len(segments) else self._end
-            low, high = max(position, start), min(position + size, end)
-            if low < high:
-                pieces.append(os.pread(fd, high - low, low - start))
+        with self._closing:
+            segments = self._segments
+            for index, (start, fd) in enumerate(segments):
+                end = segments[index + 1][0] if index + 1 < len(segments) else self._end
+                low, high = max(position, start), min(position + size, end)
+                if low < high:
+                    pieces.append(os.pread(fd, high - low, low - start))
         return b"".join(pieces)
 
     def release(self, before: int) -> None:
         """Give back memory in which nothing lies at `before` or behind."""
         while len(self._segments) > 1 and self._segments[1][0] <= before:
-            _, fd = self._segments[0]
-            self._segments = self._segments[1:]
-            os.close(fd)
+            with self._closing:
+                _, fd = self._segments[0]
+                self._segments = self._segments[1:]
+                os.close(fd)
 
     def close(self) -> None:
         """Give everything back."""
-        segments, self._segments = self._segments, []
-        for _, fd in segments:
-            os.close(fd)
+        with self._closing:
+            segments, self._segments = self._segments, []
+            for _, fd in segments:
+                os.close(fd)
 
     def _append(self, data: memoryview) -> int:
         if not self._segments or self._end - self._segments[-1][0] >= SEGMENT_BYTES:

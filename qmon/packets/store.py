@@ -229,11 +229,18 @@ class PacketStore:
     def batch(self, start: int, stop: int) -> FrameBatch:
         """Read frames back in few large reads, cut to what is there: for filtering and saving.
 
-        DamagedFile if the file was cut short.
+        What another thread's appending pushed out meanwhile is cut off as well. DamagedFile if the file was cut
+        short.
         """
-        rows = self.rows(start, stop)
-        if not len(rows):
-            return FrameBatch.empty()
+        while True:
+            rows = self.rows(start, stop)
+            try:
+                return self._read_back(rows) if len(rows) else FrameBatch.empty()
+            except IndexError:
+                if rows.first >= self.first_seq:
+                    raise
+
+    def _read_back(self, rows: Rows) -> FrameBatch:
         size = rows.captured.astype(np.int64)
         gap = rows.position[1:] - (rows.position[:-1] + size[:-1])
         runs = np.flatnonzero((gap < 0) | (gap > _GAP_BYTES)) + 1

@@ -262,3 +262,30 @@ def test_reading_while_another_thread_appends(small_chunks: None) -> None:
     assert table.packets.sum() == 6000
     assert table.packets[0, 0] == 3001
     assert (table.packets[1:].sum(axis=1) == 1).all()
+
+
+def test_reading_goes_on_while_the_oldest_packets_go(small_chunks: None) -> None:
+    kept = PacketStore(limit_bytes=2_000_000)
+    kept.add_interface(Interface("u1"))
+    frames = FrameBatch.from_frames([bytes([number]) * 6000 for number in range(100)])
+    done = threading.Event()
+
+    def fill() -> None:
+        for _ in range(300):
+            kept.append(frames)
+        done.set()
+
+    filler = threading.Thread(target=fill)
+    filler.start()
+    read = 0
+    while not done.is_set():
+        first = kept.first_seq
+        batch = kept.batch(first, first + 3)
+        for index in range(len(batch)):
+            frame = bytes(batch.frame(index))
+            assert frame == frame[:1] * 6000
+            read += 1
+    filler.join()
+    assert kept.evicted > 0
+    assert read > 0
+    kept.close()
