@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from qmon.demo.vm import DemoVm
 
 
-@click.command()
+@click.command(
+    epilog="\b\nExamples:\n  qmon demo\n  qmon demo --headless --duration 20 -w demo.pcapng",
+)
 @click.option("--headless", is_flag=True, help="No dashboard: let the VM run, and record it with -w.")
 @click.option(
     "--duration",

@@ -13,7 +13,7 @@ import click
 from qmon.cli import output
 from qmon.cli.context import Context
 from qmon.cli.dump_output import Asked, check, open_output, stop_of
-from qmon.errors import ExitCode
+from qmon.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from qmon.export.live import Wanted
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from qmon.packets.batch import Note
 
 
-@click.command()
+@click.command(
+    epilog="\b\nExamples:\n"
+    "  qmon dump --netdev u1 port 53\n"
+    "  qmon dump --netdev u1 -w trace.pcapng\n"
+    "  qmon dump --all -w - | wireshark -k -i -\n"
+    "  qmon dump --netdev u1 -w ring.pcapng -b filesize:10000 -b files:5",
+)
 @click.option(
     "--netdev", "netdevs", multiple=True, metavar="ID", help="Which netdev; repeats. With several VMs: VM/ID."
 )
@@ -112,6 +118,8 @@ def dump(
     from qmon.cli import output as out
     from qmon.export.live import Wanted
 
+    if file is not None and output == "jsonl":
+        raise UsageError("-w writes a capture file and -o jsonl prints lines: give one of them")
     asked = Asked(
         file, form, output, snaplen, count, not no_events, limits, ring, megabytes, every_s, files, recorder
     )

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from qmon.export.record import Filter
 
 
-@click.command()
+@click.command(
+    epilog="\b\nExamples:\n  qmon extcap --install\n  tshark -D",
+)
 @click.option("--install", is_flag=True, help="Put VMs into Wireshark's list of interfaces.")
 @click.option("--uninstall", is_flag=True, help="Take them out again.")
 @click.option("--extcap-interfaces", "listing", is_flag=True, help="Wireshark's: list what can be captured.")

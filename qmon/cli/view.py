@@ -16,7 +16,9 @@ from qmon.cli.read import file_options, open_capture
 from qmon.errors import ExitCode, UsageError
 
 
-@click.command()
+@click.command(
+    epilog="\b\nExamples:\n  qmon view trace.pcapng\n  qmon view --started-at 2024-05-01T12:00:00 dump.dat",
+)
 @file_options
 @click.argument("file", metavar="FILE")
 def view(file: str, *, time_shift: int, started_at: int | None, virtio_header: str) -> int:

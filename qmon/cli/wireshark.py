@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from qmon.export.wireshark import Wireshark
 
 
-@click.command()
+@click.command(
+    epilog="\b\nExamples:\n  qmon wireshark --netdev u1\n  qmon --vm web wireshark --all not port 22",
+)
 @click.option(
     "--netdev", "netdevs", multiple=True, metavar="ID", help="Which netdev; repeats. With several VMs: VM/ID."
 )
