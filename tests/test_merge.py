@@ -53,6 +53,26 @@ def test_a_note_waits_until_older_frames_are_there() -> None:
     assert times(merger.take(600)) == [300, 400]
 
 
+def test_a_lone_sources_frames_wait_behind_a_note_that_waits() -> None:
+    merger = Merger(1)
+    merger.add(0, batch([399, 401]), [Note(400, "stop")], complete_until=100)
+    assert times(merger.take(450)) == [399]
+    merger.add(0, batch([402]), (), complete_until=500)
+    assert times(merger.take(600)) == [400, 401, 402]
+
+
+def test_a_note_that_comes_late_takes_the_place_it_comes_at_and_tells_its_time() -> None:
+    merger = Merger(1)
+    merger.add(0, batch([1_000_000, 3_000_000]), (), complete_until=4_000_000)
+    assert times(merger.take(4_000_000)) == [1_000_000, 3_000_000]
+    merger.add(0, None, [Note(2_000_000, "stop", "event")], complete_until=5_000_000)
+    (note,) = merger.take(5_000_000)
+    assert isinstance(note, Note)
+    assert (note.time_ns, note.kind) == (3_000_000, "event")
+    assert note.text.startswith("stop (at ")
+    assert note.text.endswith(".002000)")
+
+
 @given(st.lists(st.lists(st.integers(0, 50), max_size=12), min_size=1, max_size=4), st.randoms())
 def test_everything_comes_out_once_and_in_order(sources: list[list[int]], random: object) -> None:
     merger = Merger(len(sources))

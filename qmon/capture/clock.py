@@ -78,15 +78,27 @@ class Bracket:
 
 @dataclass(slots=True)
 class Epoch:
-    """A stretch of one constant. `offset` is None while it is still open; `reason` is why it began."""
+    """A stretch of one constant. `offset` is None while it is still open; `reason` is why it began.
+
+    `first_stamp` and `last_stamp` are those of its frames; `follows` says that true time went on from the epoch
+    before, so that no frame of this one can be older than the last of that one.
+    """
 
     reason: str
+    follows: bool = True
     prior: int | None = None
     prior_exact: bool = False
     bracket: Bracket = field(default_factory=Bracket)
     first_seen: int | None = None
+    first_stamp: int | None = None
+    last_stamp: int | None = None
     offset: int | None = None
     bound: int = 0
+
+    @property
+    def end_ns(self) -> int | None:
+        """When its last frame was; None while that is not known."""
+        return None if self.offset is None or self.last_stamp is None else self.offset + self.last_stamp
 
     def fix(self, tick: int) -> None:
         """Choose the constant for good.
@@ -178,27 +190,48 @@ class Clock:
         self._late = self._late + 1 if written - stamp > epoch.offset + allowed else 0
         return self._late >= _LATE_WRITES
 
-    def begin(self, reason: str, *, prior: int | None = None, exact: bool = False) -> None:
-        """Start a new epoch; `prior` is what its constant should be, exactly or if nothing more is learnt."""
+    def begin(
+        self, reason: str, *, prior: int | None = None, exact: bool = False, follows: bool = True
+    ) -> None:
+        """Start a new epoch; `prior` is what its constant should be, exactly or if nothing more is learnt.
+
+        `follows` is false where true time itself was set back.
+        """
         if self.current.first_seen is None and self.current.offset is None:
             self.current.reason = reason
+            self.current.follows = follows and self.current.follows
             if prior is not None:
                 self.current.prior, self.current.prior_exact = prior, exact
             return
         self.end()
         self._late = 0
-        self.epochs.append(Epoch(reason, prior=prior, prior_exact=exact))
+        self.epochs.append(Epoch(reason, follows, prior, exact))
+
+    def contains(self, first_stamp: int, last_stamp: int) -> None:
+        """Learn of frames of the current epoch, from their first stamp to their last."""
+        epoch = self.current
+        known = (epoch.first_stamp, epoch.last_stamp)
+        epoch.first_stamp = first_stamp if known[0] is None else min(known[0], first_stamp)
+        epoch.last_stamp = last_stamp if known[1] is None else max(known[1], last_stamp)
 
     def end(self) -> None:
         """Choose the constant with what there is: nothing more will be seen."""
         if self.current.offset is None:
-            self.current.fix(self._tick)
+            self._fix()
+
+    def _fix(self) -> None:
+        """Choose the current epoch's constant, not so early that its frames come before the last epoch's."""
+        epoch = self.current
+        epoch.fix(self._tick)
+        before = self.epochs[-2].end_ns if len(self.epochs) > 1 and epoch.follows else None
+        if before is not None and epoch.first_stamp is not None and epoch.offset is not None:
+            epoch.offset = max(epoch.offset, before - epoch.first_stamp)
 
     def settle(self, now: int) -> bool:
         """Fix the current epoch if it is time; return whether its packets may go on."""
         epoch = self.current
         if epoch.offset is None and epoch.ready(now):
-            epoch.fix(self._tick)
+            self._fix()
         return epoch.offset is not None
 
 

@@ -79,11 +79,6 @@ class Intake:
         """Whether the VM was said to stand still."""
         return self._stop is not None
 
-    @property
-    def parked(self) -> bool:
-        """Whether frames wait for the VM to be said to run again."""
-        return bool(self._parked)
-
     def add(self, channel: Channel) -> None:
         """Read this channel from now on."""
         self.channels.append(channel)
@@ -208,7 +203,9 @@ class Intake:
         ):
             if number or starts_earlier:
                 self.clock.begin("the VM's clock went back")
-            pieces.append(Piece(self.clock.number, rank, batch.select(slice(start, stop))))
+            piece = Piece(self.clock.number, rank, batch.select(slice(start, stop)))
+            self.clock.contains(piece.first[1], piece.last[1])
+            pieces.append(piece)
         return pieces
 
     # Handing out
@@ -290,6 +287,7 @@ class Intake:
             f"the host's clock was moved by {step / 1e9:+.3f} s",
             prior=None if offset is None else offset + step,
             exact=True,
+            follows=step > 0,
         )
 
 

@@ -5,7 +5,6 @@ Owns shapes only.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 
 from qmon.capture.headers import HeaderFinder
@@ -83,9 +82,3 @@ class OpenTap:
             self.dropped += self.host.dropped
             self.host.close()
             self.host = None
-
-
-def clock_time(time_ns: int) -> str:
-    """Return a time of day, local, to the millisecond."""
-    seconds, rest = divmod(time_ns, 1_000_000_000)
-    return f"{time.strftime('%H:%M:%S', time.localtime(seconds))}.{rest // 1_000_000:03d}"

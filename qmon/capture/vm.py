@@ -21,7 +21,7 @@ from qmon.capture.guardian import guardian
 from qmon.capture.headers import HeaderFinder
 from qmon.capture.ids import Owner
 from qmon.capture.intake import Intake
-from qmon.capture.state import OpenTap, Polled, TapState, clock_time
+from qmon.capture.state import OpenTap, Polled, TapState
 from qmon.capture.sweep import Swept, sweep
 from qmon.capture.tap import Place
 from qmon.capture.waking import Waking, to_the_end
@@ -31,6 +31,7 @@ from qmon.merge import Merger
 from qmon.network.inspect import inspect
 from qmon.network.model import Network
 from qmon.packets.batch import DEFAULT_SNAPLEN, FrameBatch, Interface, Note
+from qmon.text import clock
 
 if TYPE_CHECKING:
     from qmon.monitor.discovery import Vm
@@ -42,8 +43,9 @@ LIMIT_BYTES = 64 << 20
 _SOON_S = 0.02
 # A host interface's frames are fetched this often.
 _HOST_S = 0.05
-# How far behind the moment of a poll frames may be that the next one hands out.
-_SETTLED_NS, _UNSETTLED_NS = 20_000_000, 400_000_000
+# How far behind the moment of a poll frames may be that the next one hands out: QEMU may be put aside between the
+# stamp and the write, its events are heard a little after they happened, an epoch's first frames are held.
+_SETTLED_NS, _UNSETTLED_NS = 150_000_000, 400_000_000
 _numbers = itertools.count()
 _keys = itertools.count()
 
@@ -183,7 +185,8 @@ class VmCapture:
     @property
     def complete_until(self) -> int:
         """The time (UTC ns) up to which all frames have been handed out; where that is not known, long ago."""
-        return self._polled_ns - (_UNSETTLED_NS if self._intake.pending else _SETTLED_NS)
+        unsettled = self._intake.pending or self._intake.stopped
+        return self._polled_ns - (_UNSETTLED_NS if unsettled else _SETTLED_NS)
 
     def poll(self) -> Polled:
         """Return what came since the last poll; never blocks."""
@@ -354,10 +357,10 @@ class VmCapture:
             if stuck
             else "more packets were waiting than the limit allows: qmon was stopped or too slow"
         )
-        until = "the end" if tap.reason else clock_time(time.time_ns())
+        until = "the end" if tap.reason else clock(time.time_ns())
         self.note(
             "gap",
-            f"{tap.netdev}: packets are missing from {clock_time(since or began)} to {until}: {why}",
+            f"{tap.netdev}: packets are missing from {clock(since or began)} to {until}: {why}",
             interface=tap.interface,
         )
 

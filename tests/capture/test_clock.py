@@ -115,3 +115,27 @@ def test_an_epoch_without_a_sighting_goes_by_what_was_before() -> None:
 def test_filters_differ_by_whole_seconds(seconds: int, error: int) -> None:
     seen = Sighting(10 * NS - seconds * NS, TRUE + 10 * NS + error, None)
     assert whole_seconds(seen, TRUE) == seconds * NS
+
+
+def test_an_epoch_does_not_begin_before_the_last_frame_of_the_one_before() -> None:
+    clock = Clock()
+    clock.sight(Sighting(0, TRUE + 4 * MS, TRUE + 4 * MS))
+    clock.contains(0, 100 * MS)
+    clock.begin("the VM was stopped and went on")
+    clock.sight(Sighting(101 * MS, TRUE + 101 * MS + 200_000, TRUE + 101 * MS))
+    clock.contains(101 * MS, 101 * MS)
+    clock.end()
+    before, after = clock.epochs
+    assert before.end_ns is not None
+    assert after.end_ns is not None
+    assert after.end_ns >= before.end_ns
+
+
+def test_times_go_back_where_the_hosts_clock_did() -> None:
+    clock = Clock()
+    clock.sight(sighting(0))
+    clock.contains(0, 0)
+    clock.begin("the host's clock was moved", prior=TRUE - 5 * NS, exact=True, follows=False)
+    clock.contains(MS, MS)
+    clock.end()
+    assert clock.current.offset == TRUE - 5 * NS
