@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Self
 
+from qmon.monitor.processes import start_ticks
+
 # boot id (12 hex digits of it), pid namespace (inode), pid, start (clock ticks after boot), number, purpose.
 _PATTERN = re.compile(
     r"qmon-([0-9a-f]{12})-([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,20})(rx|tx|probe|path|mirror)"
@@ -37,16 +39,6 @@ def _boot() -> str:
 @cache
 def _pid_namespace() -> int:
     return Path("/proc/self/ns/pid").stat().st_ino
-
-
-def start_ticks(pid: int) -> int | None:
-    """Return when a process was started, in clock ticks after boot; None if it does not live (proc(5))."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return None
-    fields = stat[stat.rindex(b")") + 2 :].split()
-    return None if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
 @dataclass(frozen=True, slots=True)

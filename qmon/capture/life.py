@@ -10,9 +10,9 @@ import asyncio
 import os
 from dataclasses import dataclass
 
-from qmon.capture.ids import start_ticks
 from qmon.capture.vm import VmCapture
 from qmon.errors import CannotAttach, Interrupted, QmonError, TimedOut
+from qmon.monitor.processes import start_ticks
 from qmon.monitor.session import Session
 
 _FAREWELL_S = 2.0

@@ -84,7 +84,7 @@ class Vm:
 
     def is_running(self) -> bool:
         """Tell whether this very process still runs."""
-        return _start_ticks(self.pid) == self.start_ticks
+        return processes.start_ticks(self.pid) == self.start_ticks
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def _read_vm(pid: int, owners: processes.Owners) -> Vm | None:
         executable = _executable(pid, argv)
         if not argv or not (commandline.is_qemu(executable, argv) or _is_renamed_qemu(pid, argv)):
             return None
-        ticks, uid = _start_ticks(pid), Path(f"/proc/{pid}").stat().st_uid
+        ticks, uid = processes.start_ticks(pid), Path(f"/proc/{pid}").stat().st_uid
     except OSError:
         return None
     if ticks is None:
@@ -217,16 +217,6 @@ def _is_renamed_qemu(pid: int, argv: tuple[str, ...]) -> bool:
         return False
     with content:
         return content.find(_PROGRAM_SAYS) >= 0
-
-
-def _start_ticks(pid: int) -> int | None:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return None
-    # The name in brackets may hold anything; field 22 (proc(5)) is the 20th after it.
-    fields = stat.rpartition(b")")[2].split()
-    return None if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
 def _same(one: Address, other: Address) -> bool:

@@ -68,12 +68,36 @@ def process(pid: int) -> Process | None:
     """Return what runs as `pid`, None if nothing does."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ")
+    except OSError:
+        return None
+    stat = _stat(pid)
+    if stat is None:
+        return None
+    return Process(pid, cut(plain_bytes(command or stat.name), 80), stat.state in (b"T", b"t"))
+
+
+def start_ticks(pid: int) -> int | None:
+    """Return when a process was started, in clock ticks after boot; None if it does not live."""
+    stat = _stat(pid)
+    return None if stat is None or stat.state in (b"Z", b"X") else stat.start_ticks
+
+
+@dataclass(frozen=True, slots=True)
+class _Stat:
+    name: bytes
+    state: bytes
+    start_ticks: int
+
+
+def _stat(pid: int) -> _Stat | None:
+    try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None
-    state = stat.rpartition(b")")[2].split()[0]
-    name = plain_bytes(command) or plain_bytes(stat[stat.find(b"(") + 1 : stat.rfind(b")")])
-    return Process(pid, cut(name, 80), state in (b"T", b"t"))
+    # The name in brackets may hold anything; field 22 (proc(5)) is the 20th after it.
+    head, _, rest = stat.rpartition(b")")
+    fields = rest.split()
+    return _Stat(head.partition(b"(")[2], fields[0], int(fields[19]))
 
 
 def owner(inodes: tuple[int, ...]) -> Process | None:

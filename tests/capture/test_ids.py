@@ -2,7 +2,8 @@ import os
 
 import pytest
 
-from qmon.capture.ids import Life, Owner, owner_of, start_ticks
+from qmon.capture.ids import Life, Owner, owner_of
+from qmon.monitor.processes import start_ticks
 
 
 def test_a_filter_tells_who_made_it() -> None:

@@ -88,3 +88,19 @@ def test_a_process_is_described_in_plain_text() -> None:
         assert str(found).startswith(f"pid {child.pid} (")
         child.communicate(b"\n")
     assert processes.process(child.pid) is None
+
+
+def test_a_process_is_told_by_when_it_began(tmp_path: Path) -> None:
+    strange = tmp_path / ") R 1 (2"
+    strange.symlink_to("/bin/sleep")
+    child = subprocess.Popen([strange, "60"])
+    try:
+        began = processes.start_ticks(child.pid)
+        assert began is not None
+        assert began >= (processes.start_ticks(os.getpid()) or 0) > 0
+    finally:
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert processes.start_ticks(child.pid) is None  # Dead, though it is still there.
+        child.wait()
+    assert processes.start_ticks(child.pid) is None
