@@ -149,6 +149,15 @@ class Clock:
         """Which epoch that is."""
         return len(self.epochs) - 1
 
+    def describe(self) -> str:
+        """Say how true the times are, for those who read the file."""
+        epoch = self.epochs[0]
+        if not self.steady:
+            return "times only roughly the host's: the VM runs with -icount"
+        if epoch.offset is None:
+            return "times by the host's clock"
+        return f"times by the host's clock, within {max(epoch.bound, 1000) / 1e6:.3g} ms"
+
     def guess(self) -> int | None:
         """Return the constant of the current epoch, or the best guess at it; None while nothing was seen."""
         epoch = self.current

@@ -70,26 +70,16 @@ def names(network: Network) -> dict[str, str]:
     return found
 
 
-def differences(before: Network, after: Network) -> list[str]:
-    """Say what was plugged in or taken away between two looks."""
-    said = []
-    for what, old, new in (
-        ("netdev", _netdevs(before), _netdevs(after)),
-        ("NIC", _nics(before), _nics(after)),
-    ):
-        said += [f"{what} {name} ({new[name]}) appeared" for name in new if name not in old]
-        said += [f"{what} {name} ({old[name]}) is gone" for name in old if name not in new]
-    return [plain(one) for one in said]
-
-
-def _netdevs(network: Network) -> dict[str, str]:
+def present_netdevs(network: Network) -> dict[str, str]:
+    """Return the live netdevs as id → type, without the hubs' own ports."""
     return {one.id: one.type for one in network.netdevs if not one.ghost and one.type != "hubport"}
 
 
-def _nics(network: Network) -> dict[str, str]:
+def present_nics(network: Network) -> dict[str, str]:
+    """Return the NICs as id → model."""
     return {one.id: one.model or "?" for one in network.nics}
 
 
 def tappable(network: Network) -> list[str]:
     """Return the ids of the netdevs that a capture of everything tries."""
-    return list(_netdevs(network))
+    return list(present_netdevs(network))

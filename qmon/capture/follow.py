@@ -55,6 +55,15 @@ class Follower:
         """Return the memory the file takes now."""
         return os.fstat(self.fd).st_blocks * 512
 
+    @property
+    def read_bytes(self) -> int:
+        """How much was read of the file, from its start."""
+        return self._read
+
+    def written_ns(self) -> int:
+        """Return when the file was last written (UTC ns), early by up to a tick of the kernel's clock."""
+        return os.fstat(self.fd).st_mtime_ns
+
     def read(self, budget_bytes: int = 4 * READ_BYTES) -> tuple[FrameBatch | None, Sighting | None]:
         """Return the frames that are complete now, with QEMU's own stamps, and what was seen of the time.
 

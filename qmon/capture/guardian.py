@@ -62,8 +62,12 @@ class Guardian:
         guarded = Guarded(self._next, fd, vm, pid or 0, limit_bytes, largest_bytes)
         self._next += 1
         self._held[guarded.number] = guarded
-        if not self.check():
-            self._tell(guarded)
+        try:
+            if not self.check():
+                self._tell(guarded)
+        except BaseException:
+            del self._held[guarded.number]
+            raise
         return guarded
 
     def drop(self, guarded: Guarded) -> None:

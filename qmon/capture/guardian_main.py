@@ -104,7 +104,7 @@ class Held:
 
 def obey(vms: dict[int, Held], words: list[bytes], fds: list[int]) -> None:
     """Do what one message says."""
-    if words[0] == b"hold":
+    if words[0] == b"hold" and fds:
         number, vm, pid, limit, largest = map(int, words[1:6])
         held = vms.setdefault(vm, Held(pid))
         held.files[number] = (fds[0], largest)

@@ -7,12 +7,14 @@ belongs to, also across the VM's stops. Must never talk to the monitor: stops an
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from qmon.capture.clock import Clock, Sighting, whole_seconds
 from qmon.capture.order import Key, Orderer, Piece, merged
+from qmon.capture.overlap import find_overlap
 from qmon.capture.tap import Channel
 from qmon.packets.batch import DEFAULT_SNAPLEN, Direction, FrameBatch
 
@@ -63,6 +65,7 @@ class Intake:
         self._stop: _Stop | None = None
         self._referenced = False
         self._last_key: dict[int, Key] = {}
+        self._tails: dict[int, list[FrameBatch]] = {}
         self._difference = _host_difference()
         self._behind_since = 0.0
 
@@ -72,7 +75,7 @@ class Intake:
     @property
     def pending(self) -> bool:
         """Whether frames were read that the next polls will hand out."""
-        return bool(self._ready) or len(self._orderer) > 0
+        return bool(self._ready) or len(self._orderer) > 0 or bool(self._tails)
 
     @property
     def stopped(self) -> bool:
@@ -86,11 +89,55 @@ class Intake:
     def remove(self, channel: Channel) -> None:
         """Read what is left in a channel that QEMU writes to no longer, then forget it."""
         self.drain([channel])
+        self._date_anyway(channel)
         self.channels.remove(channel)
-        self._undated.pop(id(channel), None)
         self._last_key.pop(id(channel), None)
 
-    def last_time(self, channels: list[Channel]) -> int | None:
+    def _date_anyway(self, channel: Channel) -> None:
+        """Take frames whose whole seconds were never sure, by the file's last write: nothing better will come."""
+        undated = self._undated.pop(id(channel), [])
+        if undated:
+            written = Sighting(int(undated[-1].time_ns[-1]), channel.follower.written_ns())
+            channel.seconds = whole_seconds(written, self.clock.guess() or 0)
+            self._orderer.keep(self._take(channel, FrameBatch.concatenate(undated), None))
+
+    # From one file to another
+
+    def begin_change(self, channels: Sequence[Channel]) -> None:
+        """From now on these channels' packets are about to go to other files too; hand out nothing until then."""
+        self.drain(channels)
+        self._tails = {id(channel): [] for channel in channels}
+
+    def cancel_change(self) -> None:
+        """It has come to nothing."""
+        self._tails = {}
+
+    def end_change(self, changed: Sequence[tuple[Channel, Channel]]) -> None:
+        """Go on from the old channel of each pair, written to no longer, to the new; what both hold counts once."""
+        for old, new in changed:
+            self.remove(old)
+            tail = FrameBatch.concatenate(self._tails.pop(id(old)))
+            self.channels.append(new)
+            heads: list[tuple[FrameBatch | None, Sighting | None]] = []
+            while not (heads and new.follower.at_end):
+                heads.append(self._fetch(new))
+            batches = [batch for batch, _ in heads if batch is not None]
+            if batches:
+                self._orderer.keep(
+                    self._continued(old, new, tail, FrameBatch.concatenate(batches), heads[-1][1])
+                )
+        self._tails = {}
+
+    def _continued(
+        self, old: Channel, new: Channel, tail: FrameBatch, head: FrameBatch, sighting: Sighting | None
+    ) -> list[Piece]:
+        common = find_overlap(tail, head)
+        if common is not None:
+            head = head.select(slice(common.count, None))
+            new.seconds = None if old.seconds is None else old.seconds + common.seconds
+        return self._accept(new, head, sighting) if len(head) else []
+
+    def last_time(self, channels: Sequence[Channel]) -> int | None:
         """Return when the last frame read from these channels was, as far as that is known yet."""
         keys = [key for channel in channels if (key := self._last_key.get(id(channel))) is not None]
         if not keys:
@@ -104,6 +151,9 @@ class Intake:
     def poll(self) -> FrameBatch | None:
         """Return the frames that are complete, in true order and time; None if there are none."""
         self._look_at_the_host()
+        if self._tails:
+            self.read_now()
+            return None
         first, behind = self._pass()
         self._behind_since = (self._behind_since or time.monotonic()) if behind else 0.0
         if first or len(self._orderer):
@@ -116,7 +166,7 @@ class Intake:
         pieces, _ = self._pass()
         self._orderer.keep(pieces)
 
-    def drain(self, channels: list[Channel]) -> None:
+    def drain(self, channels: Sequence[Channel]) -> None:
         """Read channels to their present end; `poll` hands the frames out."""
         for channel in channels:
             while True:
@@ -144,10 +194,18 @@ class Intake:
         return pieces, behind
 
     def _read(self, channel: Channel) -> list[Piece]:
-        batch, sighting = channel.follower.read(_BUDGET_BYTES)
+        batch, sighting = self._fetch(channel)
         if batch is None:
             return []
-        batch = self._cleaned(channel, batch)
+        if id(channel) in self._tails:
+            self._tails[id(channel)].append(batch)
+        return self._accept(channel, batch, sighting)
+
+    def _fetch(self, channel: Channel) -> tuple[FrameBatch | None, Sighting | None]:
+        batch, sighting = channel.follower.read(_BUDGET_BYTES)
+        return None if batch is None else self._cleaned(channel, batch), sighting
+
+    def _accept(self, channel: Channel, batch: FrameBatch, sighting: Sighting | None) -> list[Piece]:
         channel.packets += len(batch)
         channel.bytes += int(batch.length.sum(dtype=np.int64))
         if self._stop is not None:

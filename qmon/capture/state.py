@@ -5,13 +5,14 @@ Owns shapes only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from qmon.capture.headers import HeaderFinder
 from qmon.capture.host import HostTap
 from qmon.capture.mirror import MirrorReader
 from qmon.capture.tap import Channel
 from qmon.packets.batch import FrameBatch, Note
+from qmon.text import clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ class OpenTap:
     """A tap that is open: through QEMU's filters (`channels`; mirrored ones through the
     process `mirror`) or on the host's interface (`host`).
 
-    `packets`, `bytes` and `dropped` are those of channels that were closed.
+    `packets`, `bytes` and `dropped` are those of channels that were closed. `keeps_files`: no others could be had;
+    `lost_since` (UTC ns): it could not be made again then.
     """
 
     netdev: str
@@ -57,7 +59,9 @@ class OpenTap:
     dropped: int = 0
     gaps: int = 0
     reason: str | None = None
-    renewing: bool = field(default=False)
+    lost_since: int | None = None
+    renewing: bool = False
+    keeps_files: bool = False
 
     def state(self) -> TapState:
         """Return how it stands."""
@@ -71,14 +75,29 @@ class OpenTap:
             self.reason,
         )
 
-    def retire(self) -> None:
-        """Let go of everything that was read through, and keep the counts."""
+    def replace_channels(self, channels: tuple[Channel, ...]) -> None:
+        """Let go of the channels there are, keep their counts, and go on with others."""
         self.packets += sum(channel.packets for channel in self.channels)
         self.bytes += sum(channel.bytes for channel in self.channels)
         for channel in self.channels:
             channel.close()
-        self.channels = ()
+        self.channels = channels
+
+    def retire(self) -> None:
+        """Let go of everything that was read through, and keep the counts."""
+        self.replace_channels(())
         if self.host is not None:
             self.dropped += self.host.dropped
             self.host.close()
             self.host = None
+
+
+def gap_text(netdev: str, since_ns: int, until_ns: int | None, *, stuck: bool) -> str:
+    """Say between which moments packets are missing (None: to the end) and why."""
+    why = (
+        "QEMU could not write its packets"
+        if stuck
+        else "more packets were waiting than the limit allows: qmon was stopped or too slow"
+    )
+    until = "the end" if until_ns is None else clock(until_ns)
+    return f"{netdev}: packets are missing from {clock(since_ns)} to {until}: {why}"

@@ -54,11 +54,16 @@ class Channel:
     filter_id: str
     direction: Direction
     follower: Follower
-    guarded: Guarded | None
+    guarded: Guarded | None = None
     headers: HeaderFinder | None = None
     seconds: int | None = None
     packets: int = 0
     bytes: int = 0
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the file nears the length that QEMU's process may write."""
+        return self.guarded is not None and self.follower.read_bytes > self.guarded.largest_bytes // 3 * 2
 
     def close(self) -> None:
         """Let go of the memfd."""
@@ -95,12 +100,15 @@ async def _open_channel(
     place: Place, netdev: str, interface: int, queue: str, direction: Direction, undo: AsyncExitStack
 ) -> Channel:
     fd = kernel.memory_file(f"qmon {netdev[:100]} {queue}")
-    largest = sink.largest_file(place.pid)
-    guarded = guardian().hold(
-        fd, vm=place.key, pid=place.pid, limit_bytes=place.limit_bytes, largest_bytes=largest // 4 * 3
-    )
-    channel = Channel(netdev, interface, place.name(queue), direction, Follower(fd), guarded)
+    channel = Channel(netdev, interface, place.name(queue), direction, Follower(fd))
     undo.callback(channel.close)
+    channel.guarded = guardian().hold(
+        fd,
+        vm=place.key,
+        pid=place.pid,
+        limit_bytes=place.limit_bytes,
+        largest_bytes=sink.largest_file(place.pid) // 4 * 3,
+    )
     async with sink.as_path(place.session, fd, qemu_pid=place.pid) as path:
         await probe_path(place, path)
         undo.push_async_callback(remove_filter, place.session, channel)

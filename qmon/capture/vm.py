@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -19,19 +19,18 @@ from qmon.capture.clock import Clock
 from qmon.capture.describe import describe
 from qmon.capture.guardian import guardian
 from qmon.capture.headers import HeaderFinder
+from qmon.capture.host_frames import HostFrames
 from qmon.capture.ids import Owner
 from qmon.capture.intake import Intake
-from qmon.capture.state import OpenTap, Polled, TapState
+from qmon.capture.state import OpenTap, Polled, TapState, gap_text
 from qmon.capture.sweep import Swept, sweep
 from qmon.capture.tap import Place
 from qmon.capture.waking import Waking, to_the_end
-from qmon.capture.ways import open_way, remove_way, vm_has_gone
+from qmon.capture.ways import change_files, open_way, remove_way, vm_has_gone
 from qmon.errors import QmonError, Refused
-from qmon.merge import Merger
 from qmon.network.inspect import inspect
 from qmon.network.model import Network
 from qmon.packets.batch import DEFAULT_SNAPLEN, FrameBatch, Interface, Note
-from qmon.text import clock
 
 if TYPE_CHECKING:
     from qmon.monitor.discovery import Vm
@@ -92,7 +91,7 @@ class VmCapture:
         self._stack = AsyncExitStack()
         self._tasks: asyncio.TaskGroup | None = None
         self._life: asyncio.Task[None] | None = None
-        self._merger: Merger | None = None
+        self._host_frames = HostFrames()
         self._closed = False
         self._adopted: list[Session] = []
         self._polled_ns = 0
@@ -195,7 +194,7 @@ class VmCapture:
         self._leftovers = []
         if not self._closed:
             self._waking.forget()
-            batches += self._gather(self._intake.poll())
+            batches += self._join(self._intake.poll(), self._taps.values())
             self._look_after_taps()
             self._waking.listen(self.clock.current.offset is None)
         notes, self._notes = tuple(self._notes), []
@@ -205,7 +204,7 @@ class VmCapture:
         """Wait until there may be frames, at most `timeout_s`."""
         if self._closed:
             return
-        if self._merger is not None:
+        if self._host_frames.in_use:
             timeout_s = min(timeout_s, _HOST_S)
         if self._intake.pending:
             timeout_s = min(timeout_s, _SOON_S)
@@ -235,6 +234,10 @@ class VmCapture:
         self._session = session
         self._life = self._tasks.create_task(self._follow_events(session), name="time line of the capture")
         self.note("monitor", "the monitor is back")
+        for tap in self._taps.values():
+            if tap.reason:
+                tap.reason, tap.renewing = None, True
+                self._tasks.create_task(self._renew(tap), name=f"tap {tap.netdev} again")
 
     # Taps
 
@@ -253,7 +256,7 @@ class VmCapture:
     async def _open(self, tap: OpenTap, network: Network | None) -> None:
         await open_way(self._place(), tap, network, mirrored=self._remote_mirror)
         if tap.host is not None:
-            self._merger = self._merger or Merger(2)
+            self._host_frames.begin()
         for channel in tap.channels:
             self._waking.add(channel.follower.fd)
             self._intake.add(channel)
@@ -270,8 +273,7 @@ class VmCapture:
             self._intake.remove(channel)
             self._waking.remove(channel.follower.fd)
         if tap.host is not None:
-            self._fetch(tap)
-            self._leftovers += self._gather(None, last=True)
+            self._leftovers += self._join(None, [tap], last=True)
         tap.retire()
 
     async def _remove_all(self) -> None:
@@ -305,37 +307,36 @@ class VmCapture:
         if self.swept.foreign:
             self.note("change", f"left alone, made by a qmon elsewhere: {', '.join(self.swept.foreign)}")
 
-    # The host's interfaces
-
-    def _gather(self, batch: FrameBatch | None, *, last: bool = False) -> list[FrameBatch]:
-        """Join what came through QEMU with what the host's interfaces saw."""
-        if self._merger is None:
-            return [] if batch is None else [batch]
-        self._merger.add(0, batch, (), complete_until=self.complete_until)
-        for tap in self._taps.values():
-            self._fetch(tap)
-        self._merger.add(1, None, (), complete_until=self.complete_until)
-        merged = self._merger.take(None if last else time.time_ns())
-        return [item for item in merged if isinstance(item, FrameBatch)]
-
-    def _fetch(self, tap: OpenTap) -> None:
-        seen = tap.host.read(tap.interface) if tap.host else None
-        if seen is not None and self._merger is not None:
-            tap.packets += len(seen)
-            tap.bytes += int(seen.length.sum())
-            self._merger.add(1, seen, (), complete_until=0)
+    def _join(
+        self, batch: FrameBatch | None, taps: Iterable[OpenTap], *, last: bool = False
+    ) -> list[FrameBatch]:
+        return self._host_frames.join(batch, taps, complete_until=self.complete_until, last=last)
 
     # Looking after them
 
     def _look_after_taps(self) -> None:
         guardian().check()
+        assert self._tasks is not None
         for tap in self._taps.values():
             if tap.renewing or tap.reason or not tap.channels:
                 continue
             if any(channel.follower.sealed or channel.follower.stuck for channel in tap.channels):
-                assert self._tasks is not None
                 tap.renewing = True
                 self._tasks.create_task(self._renew(tap), name=f"tap {tap.netdev} again")
+            elif not tap.keeps_files and any(channel.is_long for channel in tap.channels):
+                tap.renewing = True
+                self._tasks.create_task(self._change_files(tap), name=f"new files for {tap.netdev}")
+
+    async def _change_files(self, tap: OpenTap) -> None:
+        """Go on in new files before QEMU may not write to the old ones any more, without losing a packet."""
+        async with self._changing:
+            if self._taps.get(tap.netdev) is tap:
+                try:
+                    await to_the_end(change_files(self._place(), tap, self._intake, self._waking))
+                except QmonError:
+                    # The old ones serve until they are full; then the tap is made again, and what is lost is told.
+                    tap.keeps_files = True
+            tap.renewing = False
 
     async def _renew(self, tap: OpenTap) -> None:
         """Tap again after the guardian sealed the memfds, or QEMU gave up writing; note what is missing."""
@@ -344,25 +345,17 @@ class VmCapture:
             if self._taps.get(tap.netdev) is not tap:
                 return
             stuck = any(channel.follower.stuck for channel in tap.channels)
-            since = self._last_time(tap)
+            since = tap.lost_since or self._last_time(tap) or began
             try:
                 await self._close(tap)
                 await self._open(tap, None)
             except QmonError as problem:
                 tap.reason = problem.message
             tap.renewing = False
+        tap.lost_since = since if tap.reason else None
         tap.gaps += 1
-        why = (
-            "QEMU could not write its packets"
-            if stuck
-            else "more packets were waiting than the limit allows: qmon was stopped or too slow"
-        )
-        until = "the end" if tap.reason else clock(time.time_ns())
-        self.note(
-            "gap",
-            f"{tap.netdev}: packets are missing from {clock(since or began)} to {until}: {why}",
-            interface=tap.interface,
-        )
+        text = gap_text(tap.netdev, since, None if tap.reason else time.time_ns(), stuck=stuck)
+        self.note("gap", text, interface=tap.interface)
 
     def _last_time(self, tap: OpenTap) -> int | None:
         """Return when the last frame of a tap was, by draining it."""
@@ -404,11 +397,4 @@ class VmCapture:
     def _describe_times(self) -> str:
         if self._remote_mirror:
             return "mirrored from another host: times are those of arrival here"
-        if self._raw_time:
-            return "times as QEMU stamped them"
-        epoch = self.clock.epochs[0]
-        if not self.clock.steady:
-            return "times only roughly the host's: the VM runs with -icount"
-        if epoch.offset is None:
-            return "times by the host's clock"
-        return f"times by the host's clock, within {max(epoch.bound, 1000) / 1e6:.3g} ms"
+        return "times as QEMU stamped them" if self._raw_time else self.clock.describe()

@@ -10,11 +10,13 @@ from collections.abc import Callable
 
 from qmon.capture import tap as taps
 from qmon.capture.host import open_host_tap
-from qmon.capture.ids import start_ticks
+from qmon.capture.intake import Intake
 from qmon.capture.mirror import open_mirror, remove_chardev
 from qmon.capture.state import OpenTap
 from qmon.capture.tap import Place
+from qmon.capture.waking import Waking
 from qmon.errors import Refused
+from qmon.monitor.processes import start_ticks
 from qmon.network.model import Network
 
 _ENDING_TURNS, _TURN_S = 25, 0.02
@@ -44,6 +46,28 @@ def _open_host(place: Place, tap: OpenTap, network: Network, refusal: Refused) -
             hint=problem.hint or refusal.hint,
             reason=refusal.reason,
         ) from problem
+
+
+async def change_files(place: Place, tap: OpenTap, intake: Intake, waking: Waking) -> None:
+    """Have QEMU go on in new files without losing a packet: new filters first, then the old ones are removed.
+
+    What both wrote is found by comparing and counts once. Where there can be no new filters the old ones stay.
+    """
+    old = tap.channels
+    intake.begin_change(old)
+    try:
+        new = await taps.open_tap(place, tap.netdev, tap.interface)
+    except BaseException:
+        intake.cancel_change()
+        raise
+    for channel in new:
+        channel.headers = tap.headers
+        waking.add(channel.follower.fd)
+    for channel in old:
+        await taps.remove_filter(place.session, channel)
+        waking.remove(channel.follower.fd)
+    intake.end_change(list(zip(old, new, strict=True)))
+    tap.replace_channels(new)
 
 
 async def remove_way(place: Place, tap: OpenTap) -> bool:
