@@ -13,7 +13,7 @@ import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -24,6 +24,9 @@ from qmon.monitor.connection import DESCRIPTOR_COMMANDS, Connection, RawMessage
 GREETING_KEY = "qmon"
 LOST_EVENT, DROPPED_EVENT = "QMON_MONITOR_LOST", "QMON_EVENTS_DROPPED"
 HANDOVER_CLASS = "QmonHandover"
+
+# Is called with each command that was passed on, its arguments and its reply.
+OnReply = Callable[[str, Mapping[str, object], RawMessage], None]
 
 LINE_LIMIT_BYTES = 4 << 20
 EVENTS_LIMIT_BYTES = 1 << 20
@@ -55,9 +58,12 @@ def refused_for_handover(reply: RawMessage) -> bool:
 class _Client:
     """One qmon at the other end; `run` serves it until it leaves, stalls or the relay ends."""
 
-    def __init__(self, sock: socket.socket, connection: Connection, greeting: bytes) -> None:
+    def __init__(
+        self, sock: socket.socket, connection: Connection, greeting: bytes, on_reply: OnReply
+    ) -> None:
         self._sock = sock
         self._connection = connection
+        self._on_reply = on_reply
         self._loop = asyncio.get_running_loop()
         self._received = bytearray()
         self._descriptors: deque[int] = deque()
@@ -209,12 +215,14 @@ class _Client:
             return dict(_NOT_SENT)
         fd = self._descriptors.popleft() if command in DESCRIPTOR_COMMANDS and self._descriptors else None
         try:
-            return await self._connection.call(command, arguments, timeout_s=None, fd=fd)
+            reply = await self._connection.call(command, arguments, timeout_s=None, fd=fd)
         except UsageError as problem:
             return _error("GenericError", problem.message)
         finally:
             if fd is not None:
                 os.close(fd)
+        self._on_reply(command, arguments, reply)
+        return reply
 
     # Writing
 
@@ -247,9 +255,10 @@ class _Client:
 class Relay:
     """All clients of one held monitor; `serve` takes them in until it is cancelled."""
 
-    def __init__(self, connection: Connection, listener: socket.socket) -> None:
+    def __init__(self, connection: Connection, listener: socket.socket, *, on_reply: OnReply) -> None:
         self._connection = connection
         self._listener = listener
+        self._on_reply = on_reply
         self._clients: dict[_Client, asyncio.Task[None]] = {}
         about = {"pid": os.getpid(), "vm_pid": connection.peer_pid, "descriptors": connection.is_unix}
         version = connection.greeting.get("QMP", {}).get("version", {})
@@ -271,7 +280,7 @@ class Relay:
                 if len(self._clients) >= CLIENT_LIMIT or not _same_user(sock):
                     sock.close()
                     continue
-                client = _Client(sock, self._connection, self._greeting)
+                client = _Client(sock, self._connection, self._greeting, self._on_reply)
                 self._clients[client] = tasks.create_task(self._serve(client), name="relay: client")
 
     async def _serve(self, client: _Client) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from qmon.errors import CannotAttach, Interrupted, Refused, TimedOut
 from qmon.monitor.events import Event, EventFan, EventStream
+from qmon.monitor.version import Version
 from qmon.text import plain
 
 if TYPE_CHECKING:
@@ -29,31 +30,6 @@ __all__ = ["AddedDescriptor", "Event", "EventStream", "Session", "Version", "att
 ATTACH_S = 5.0
 COMMAND_S = 10.0
 HANDOVER_S = 5.0
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Version:
-    """A QEMU's version; `package` is the distribution's, as QEMU says it."""
-
-    major: int
-    minor: int
-    micro: int
-    package: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.major}.{self.minor}.{self.micro}"
-
-    @classmethod
-    def from_greeting(cls, greeting: Mapping[str, Any]) -> Self:
-        """Read it from a QMP greeting; all zeros where the greeting does not say."""
-        try:
-            version = greeting["QMP"]["version"]
-            numbers = version["qemu"]
-            return cls(
-                int(numbers["major"]), int(numbers["minor"]), int(numbers["micro"]), str(version["package"])
-            )
-        except (KeyError, TypeError, ValueError):
-            return cls(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +60,7 @@ class Session:
         self._vm_pid: int | None = None
         self._told: str | None = None
         self._after_handover: list[Callable[[], None]] = []
+        self._on_change: list[Callable[[Event], None]] = []
         self._lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._life: asyncio.Task[None] | None = None
 
@@ -200,6 +177,14 @@ class Session:
         """Have `callback` called after each hand-over: events may have been missed while it went on."""
         self._after_handover.append(callback)
 
+    def on_change(self, callback: Callable[[Event], None]) -> Callable[[], None]:
+        """Have `callback` hear of every change of the network made through this monitor, by this qmon or another.
+
+        The event is described in `kinds.change_message`. What is returned ends the hearing.
+        """
+        self._on_change.append(callback)
+        return lambda: self._on_change.remove(callback)
+
     @property
     def lost_reason(self) -> str | None:
         """Why the monitor is gone for good, or None while it is there."""
@@ -236,6 +221,7 @@ class Session:
         fd: int | None = None,
     ) -> Any:
         from qmon.monitor.connection import NotSent, result
+        from qmon.monitor.kinds import only_asks
         from qmon.monitor.relay import refused_for_handover
 
         limit_s = self._command_s if timeout_s is None else timeout_s
@@ -249,12 +235,14 @@ class Session:
                 reply = await joined.connection.call(command, arguments, timeout_s=left_s, fd=fd)
             except Interrupted as problem:
                 # What was not sent, or only asks, can be sent through the next holder.
-                again = isinstance(problem, NotSent) or _only_asks(command, arguments)
+                again = isinstance(problem, NotSent) or only_asks(command, arguments)
                 if joined.about is None or not again:
                     raise
                 continue
             except TimedOut:
                 raise self._timed_out(command, limit_s, joined) from None
+            if joined.about is None:
+                self._tell_change(command, arguments, reply)
             if joined.about is None or not refused_for_handover(reply):
                 return result(command, reply)
 
@@ -290,9 +278,12 @@ class Session:
     # One VM's life
 
     def _hear(self, message: RawMessage) -> None:
-        from qmon.monitor import relay
+        from qmon.monitor import kinds, relay
 
         name, data = message.get("event"), message.get("data")
+        if self.shared and name == kinds.CHANGE_EVENT:
+            self._hear_change(message)
+            return
         if self.shared and name in (relay.LOST_EVENT, relay.DROPPED_EVENT) and isinstance(data, dict):
             if name == relay.LOST_EVENT:
                 self._told = str(data.get("reason"))
@@ -302,6 +293,21 @@ class Session:
         if self._relay is not None:
             self._relay.tell(message)
         self._fan.put(Event.from_message(message))
+
+    def _tell_change(self, command: str, arguments: Mapping[str, object], reply: RawMessage) -> None:
+        """Tell of a command that went to QEMU itself, to whom it concerns here and over the relay."""
+        from qmon.monitor.kinds import change_message
+
+        message = change_message(command, arguments, reply)
+        if message is None:
+            return
+        if self._relay is not None:
+            self._relay.tell(message)
+        self._hear_change(message)
+
+    def _hear_change(self, message: RawMessage) -> None:
+        for callback in tuple(self._on_change):
+            callback(Event.from_message(message))
 
     def _use(self, joined: Joined | None) -> None:
         self._joined = joined
@@ -329,7 +335,7 @@ class Session:
             listener = joined.lock.listen()
         except OSError:  # No room for a socket, for one: held all the same, for us alone.
             return await joined.connection.wait_closed()
-        relay = Relay(joined.connection, listener)
+        relay = Relay(joined.connection, listener, on_reply=self._tell_change)
         self._relay, lost = relay, None
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(relay.serve(), name=f"relay of {self.address}")
@@ -379,15 +385,6 @@ class Session:
             self._lost.set_result(reason)
         self._turned.set()
         self._fan.close()
-
-
-_QUESTIONS = frozenset({"qom-list", "qom-get", "qom-list-properties", "device-list-properties"})
-
-
-def _only_asks(command: str, arguments: Mapping[str, object]) -> bool:
-    if command == "human-monitor-command":
-        return str(arguments.get("command-line")).split()[:1] == ["info"]
-    return command.startswith(("query-", "x-query-")) or command in _QUESTIONS
 
 
 @asynccontextmanager

@@ -235,3 +235,36 @@ async def test_another_user_is_not_served(fake_monitor: FakeMonitor, monkeypatch
         assert await reader.read() == b""
         writer.close()
         await writer.wait_closed()
+
+
+async def test_a_change_is_told_to_every_qmon_whoever_makes_it(fake_monitor: FakeMonitor) -> None:
+    fake_monitor.answer("netdev_del", {})
+    async with pair(fake_monitor) as sessions, await Session.attach(fake_monitor.address) as third:
+        heard: dict[Session, asyncio.Queue[object]] = {}
+        for session in (*sessions, third):
+            heard[session] = asyncio.Queue()
+            session.on_change(lambda event, queue=heard[session]: queue.put_nowait(event.data["arguments"]))
+        events = third.events()
+        for number, session in enumerate(heard):
+            await session.execute("netdev_del", {"id": f"u{number}"})
+            for queue in heard.values():
+                async with asyncio.timeout(5):
+                    assert await queue.get() == {"id": f"u{number}"}
+        await fake_monitor.event("STOP", {})
+        assert (await anext(events)).name == "STOP"  # None of it is an event of QEMU's.
+
+
+async def test_what_was_refused_is_no_change_and_hearing_can_end(fake_monitor: FakeMonitor) -> None:
+    fake_monitor.answer("device_del", {})
+    async with pair(fake_monitor) as (holder, other):
+        heard: list[object] = []
+        end = holder.on_change(heard.append)
+        fake_monitor.refuse("netdev_del", "no such thing", "DeviceNotFound")
+        with pytest.raises(Refused):
+            await other.execute("netdev_del", {"id": "x"})
+        assert not heard
+        await other.execute("device_del", {"id": "x"})
+        assert len(heard) == 1
+        end()
+        await other.execute("device_del", {"id": "y"})
+        assert len(heard) == 1
