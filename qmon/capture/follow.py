@@ -1,14 +1,16 @@
 """A growing pcap in memory turned into complete records; the memory behind the reader is given back.
 
-Owns one memfd that one of QEMU's filters writes to: reading position, punched position, and the facts that the clock
-needs (when a record was seen, when the file was last written). Must never wait, and must never hand out half a
-record: QEMU's header and frame may be seen apart.
+Owns one memfd (or a plain file, where asked for) that one of QEMU's filters writes to: reading position, punched
+position, and the facts that the clock needs (when a record was seen, when the file was last written). Must never
+wait, and must never hand out half a record: QEMU's header and frame may be seen apart.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
+from pathlib import Path
 
 from qmon.capture import kernel
 from qmon.capture.clock import Sighting
@@ -40,8 +42,12 @@ class Follower:
 
     @property
     def sealed(self) -> bool:
-        """Whether QEMU cannot write here any more."""
+        """Whether QEMU cannot, or must not, write here any more."""
         return kernel.growth_is_sealed(self.fd)
+
+    def seal(self) -> None:
+        """Let QEMU write no further, as far as that can be done without it."""
+        kernel.seal_growth(self.fd)
 
     @property
     def stuck(self) -> bool:
@@ -126,3 +132,34 @@ class Follower:
         if until - self._punched >= _PUNCH_BYTES:
             kernel.punch(self.fd, self._punched, until)
             self._punched = until
+
+
+class FileFollower(Follower):
+    """Reads what QEMU appends to a plain file, which is deleted at the end.
+
+    Such a file cannot be sealed: it is `sealed` when it takes more than `limit_bytes`, and QEMU writes on.
+    """
+
+    def __init__(self, fd: int, path: Path, limit_bytes: int) -> None:
+        super().__init__(fd)
+        self.path = path
+        self._limit_bytes = limit_bytes
+
+    @property
+    def sealed(self) -> bool:
+        """Whether it has become too big."""
+        return self.allocated_bytes() > self._limit_bytes
+
+    def seal(self) -> None:
+        """Nothing keeps QEMU from writing to a plain file."""
+
+    def _give_back(self) -> None:
+        """Punch what was read where the file system can do that; where not, the limit ends it."""
+        with suppress(OSError):
+            super()._give_back()
+
+    def close(self) -> None:
+        """Delete the file."""
+        with suppress(OSError):
+            self.path.unlink()
+        super().close()

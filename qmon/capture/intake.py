@@ -287,6 +287,15 @@ class Intake:
 
     # What happens to clocks
 
+    def hear(self, event: str, time_ns: int) -> None:
+        """Take one of QMP's events, by its name and time (UTC ns)."""
+        if event == "STOP":
+            self.stop(time_ns)
+        elif event == "RESUME":
+            self.resume(time_ns)
+        elif event == "RESET":
+            self.reset()
+
     def stop(self, time_ns: int) -> None:
         """The VM was stopped at `time_ns`: what its files hold now was written before."""
         if self._stop is not None:

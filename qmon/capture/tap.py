@@ -11,9 +11,10 @@ import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from qmon.capture import kernel, sink
-from qmon.capture.follow import Follower
+from qmon.capture.follow import FileFollower, Follower
 from qmon.capture.guardian import Guarded, guardian
 from qmon.capture.headers import HeaderFinder
 from qmon.errors import Interrupted, QmonError, Refused, TimedOut
@@ -74,13 +75,17 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The VM a tap is made in: how to reach it, its process where known, and the limits its taps share."""
+    """The VM a tap is made in: how to reach it, its process where known, and the limits its taps share.
+
+    `folder` is where QEMU shall write plain files; None: to memory of ours.
+    """
 
     session: Session
     pid: int | None
     key: int
     limit_bytes: int
     snaplen: int
+    folder: Path | None
     name: Callable[[str], str]  # Purpose → a new id of ours.
 
 
@@ -99,20 +104,26 @@ async def open_tap(place: Place, netdev: str, interface: int) -> tuple[Channel, 
 async def _open_channel(
     place: Place, netdev: str, interface: int, queue: str, direction: Direction, undo: AsyncExitStack
 ) -> Channel:
-    fd = kernel.memory_file(f"qmon {netdev[:100]} {queue}")
-    channel = Channel(netdev, interface, place.name(queue), direction, Follower(fd))
+    name = place.name(queue)
+    if place.folder is None:
+        follower = Follower(kernel.memory_file(f"qmon {netdev[:100]} {queue}"))
+    else:
+        follower = sink.plain_file(place.folder, name, place.pid, place.limit_bytes // len(QUEUES))
+    channel = Channel(netdev, interface, name, direction, follower)
     undo.callback(channel.close)
     channel.guarded = guardian().hold(
-        fd,
+        follower.fd,
         vm=place.key,
         pid=place.pid,
         limit_bytes=place.limit_bytes,
         largest_bytes=sink.largest_file(place.pid) // 4 * 3,
     )
-    async with sink.as_path(place.session, fd, qemu_pid=place.pid) as path:
+    async with sink.as_path(place.session, follower, opaque=place.name("fd"), qemu_pid=place.pid) as path:
         await probe_path(place, path)
         undo.push_async_callback(remove_filter, place.session, channel)
         await _add_filter(place, channel, queue, path)
+    if isinstance(follower, FileFollower):
+        await sink.wait_for_header(follower)
     return channel
 
 
@@ -186,7 +197,7 @@ async def _add_filter(place: Place, channel: Channel, queue: str, path: str) -> 
     try:
         await place.session.execute("object-add", arguments)
     except Refused as problem:
-        await heal_descriptor_0(place.session)
+        await heal_descriptor_0(place.session, opaque=place.name("fd"))
         raise Refused(
             f"cannot tap {channel.netdev}: QEMU passed the probe and then said: {problem.reason}",
             qmp_class=problem.qmp_class,
@@ -194,7 +205,7 @@ async def _add_filter(place: Place, channel: Channel, queue: str, path: str) -> 
         ) from problem
 
 
-async def heal_descriptor_0(session: Session) -> bool:
+async def heal_descriptor_0(session: Session, *, opaque: str) -> bool:
     """Fill QEMU's descriptor 0 with /dev/null if it is free; return whether it was.
 
     A descriptor that is passed takes the lowest free number, so it lands on 0 exactly if 0 was closed.
@@ -203,7 +214,7 @@ async def heal_descriptor_0(session: Session) -> bool:
         return False
     nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
-        added = await session.pass_descriptor(nothing, opaque="qmon: descriptor 0 kept from being taken")
+        added = await session.pass_descriptor(nothing, opaque=opaque)
         if added.fd == 0:
             return True
         await session.execute("remove-fd", {"fdset-id": added.fdset_id})
@@ -219,7 +230,7 @@ async def remove_filter(session: Session, channel: Channel) -> str | None:
     except Refused:
         return None  # Its netdev was deleted, and the filter with it.
     except (Interrupted, TimedOut) as problem:
-        kernel.seal_growth(channel.follower.fd)
+        channel.follower.seal()
         return problem.message
     return None
 

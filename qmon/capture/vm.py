@@ -33,6 +33,8 @@ from qmon.network.model import Network
 from qmon.packets.batch import DEFAULT_SNAPLEN, FrameBatch, Interface, Note
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from qmon.monitor.discovery import Vm
     from qmon.monitor.session import Event, Session
 
@@ -52,7 +54,8 @@ _keys = itertools.count()
 class VmCapture:
     """The capture of one VM, as `async with`; leaving removes every tap, and one more `poll` gives the rest.
 
-    `events` makes notes of the VM's QMP events. `raw_time` keeps QEMU's own stamps.
+    `events` makes notes of the VM's QMP events. `raw_time` keeps QEMU's own stamps. With `sink_folder` QEMU writes to
+    files there instead of to memory of ours.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class VmCapture:
         events: bool = False,
         sweep_foreign: bool = False,
         remote_mirror: bool = False,
+        sink_folder: Path | None = None,
     ) -> None:
         self.clock = Clock(steady=vm is None or "-icount" not in vm.argv, tick_ns=kernel.write_tick_ns())
         self.swept = Swept()
@@ -76,6 +80,7 @@ class VmCapture:
         self._limit_bytes = limit_bytes
         self._raw_time = raw_time
         self._remote_mirror = remote_mirror and not session.can_pass_descriptors
+        self._sink_folder = sink_folder
         self._tell_events = events
         self._sweep_foreign = sweep_foreign
         self._have_swept = False
@@ -250,6 +255,7 @@ class VmCapture:
             key=self._key,
             limit_bytes=self._limit_bytes,
             snaplen=self._snaplen,
+            folder=self._sink_folder,
             name=lambda purpose: owner.name(number, purpose),
         )
 
@@ -298,14 +304,8 @@ class VmCapture:
             return
         self._have_swept = True
         self.swept = await sweep(self._session, foreign_too=self._sweep_foreign)
-        if self.swept.removed:
-            count = len(self.swept.removed)
-            self.note(
-                "change",
-                f"removed {count} filters that a qmon which is gone had left: {', '.join(self.swept.removed)}",
-            )
-        if self.swept.foreign:
-            self.note("change", f"left alone, made by a qmon elsewhere: {', '.join(self.swept.foreign)}")
+        for line in self.swept.lines():
+            self.note("change", line)
 
     def _join(
         self, batch: FrameBatch | None, taps: Iterable[OpenTap], *, last: bool = False
@@ -379,14 +379,8 @@ class VmCapture:
                 self.note("event", f"{event.name} {details}".rstrip(), time_ns=event.time_ns)
 
     def _hear(self, event: Event) -> None:
-        if event.name == "STOP":
-            self._intake.stop(event.time_ns or time.time_ns())
-        elif event.name == "RESUME":
-            self._intake.resume(event.time_ns or time.time_ns())
-        elif event.name == "RESET":
-            self._intake.reset()
-        elif event.name == "SHUTDOWN":
-            self.shut_down = True
+        self._intake.hear(event.name, event.time_ns or time.time_ns())
+        self.shut_down = self.shut_down or event.name == "SHUTDOWN"
         self._waking.stir()
 
     def note(self, kind: str, text: str, *, time_ns: int | None = None, interface: int | None = None) -> None:

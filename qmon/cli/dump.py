@@ -6,6 +6,7 @@ Owns the spelling of the options. Must never hold what a capture is: `export.liv
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -86,6 +87,13 @@ if TYPE_CHECKING:
     is_flag=True,
     help="For a monitor on another host: mirror over TCP. A slow network can then hold the VM up.",
 )
+@click.option(
+    "--sink-dir",
+    "sink_dir",
+    type=click.Path(file_okay=False, exists=True),
+    metavar="DIR",
+    help="Have QEMU write to a file in DIR, which is deleted at the end. If qmon is killed, QEMU writes on.",
+)
 @output.stream_option
 @click.argument("words", nargs=-1, metavar="[FILTER]")
 @click.pass_obj
@@ -108,6 +116,7 @@ def dump(
     raw_time: bool,
     sweep: bool,
     remote_mirror: bool,
+    sink_dir: str | None,
     output: str,
     words: tuple[str, ...],
 ) -> int:
@@ -118,6 +127,8 @@ def dump(
     from qmon.cli import output as out
     from qmon.export.live import Wanted
 
+    if remote_mirror and sink_dir is not None:
+        raise UsageError("--remote-mirror and --sink-dir are two ways to one end: give one of them")
     if file is not None and output == "jsonl":
         raise UsageError("-w writes a capture file and -o jsonl prints lines: give one of them")
     asked = Asked(
@@ -132,6 +143,7 @@ def dump(
         events=not no_events or recorder is not None,
         sweep_foreign=sweep,
         remote_mirror=remote_mirror,
+        sink_folder=Path(sink_dir) if sink_dir else None,
     )
     return out.run(_dump(wanted, asked, words))
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from qmon.capture import describe
 from qmon.capture.joining import follow_network
@@ -42,6 +43,7 @@ class Wanted:
     events: bool = True
     sweep_foreign: bool = False
     remote_mirror: bool = False
+    sink_folder: Path | None = None
 
 
 @dataclass(slots=True)
@@ -87,6 +89,7 @@ async def open_live(wanted: Wanted, talk: Callable[[str], None]) -> AsyncIterato
                 events=wanted.events,
                 sweep_foreign=wanted.sweep_foreign,
                 remote_mirror=wanted.remote_mirror,
+                sink_folder=wanted.sink_folder,
             )
             await stack.enter_async_context(capture)
             tapped += [label + netdev for netdev in await _tap(capture, vm, wanted, talk)]
