@@ -17,7 +17,7 @@ from qmon.monitor.processes import start_ticks
 
 # boot id (12 hex digits of it), pid namespace (inode), pid, start (clock ticks after boot), number, purpose.
 _PATTERN = re.compile(
-    r"qmon-([0-9a-f]{12})-([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,20})(rx|tx|probe|path|mirror)"
+    r"qmon-([0-9a-f]{12})-([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,20})(rx|tx|probe|path|mirror|fd)"
 )
 PREFIX = "qmon-"
 
@@ -65,7 +65,7 @@ class Owner:
         return Life.ALIVE if start_ticks(self.pid) == self.start else Life.GONE
 
     def name(self, number: int, purpose: str) -> str:
-        """Return the id of this owner's object `number`; `purpose` is rx, tx, probe, path or mirror."""
+        """Return the id of this owner's object `number`; `purpose` is rx, tx, probe, path, mirror or fd."""
         return f"{PREFIX}{self.boot}-{self.pid_namespace}-{self.pid}-{self.start}-{number}{purpose}"
 
 

@@ -6,14 +6,11 @@ is for those who send it. All raise what `Session.execute` raises.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qmon.monitor.session import Session
-
-Arguments = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,27 +43,6 @@ async def query_name(session: Session) -> str | None:
     return None if name is None else str(name)
 
 
-async def stop(session: Session) -> None:
-    """Pause the VM's processors and its virtual clock (0.14)."""
-    await session.execute("stop")
-
-
-async def cont(session: Session) -> None:
-    """Let the VM go on, or start when it was begun with -S (0.14)."""
-    await session.execute("cont")
-
-
-async def announce_self(session: Session) -> None:
-    """Have every NIC send a packet that says where it is; needs no guest (4.0)."""
-    times = {"initial": 50, "max": 50, "rounds": 1, "step": 50}
-    await session.execute("announce-self", times)
-
-
-async def quit_vm(session: Session) -> None:
-    """End QEMU at once; its SHUTDOWN event comes before the reply (0.14)."""
-    await session.execute("quit")
-
-
 # The object tree
 
 
@@ -81,69 +57,7 @@ async def qom_get(session: Session, path: str, name: str) -> Any:
     return await session.execute("qom-get", {"path": path, "property": name})
 
 
-async def qom_set(session: Session, path: str, name: str, value: object) -> None:
-    """Set a property (1.2)."""
-    await session.execute("qom-set", {"path": path, "property": name, "value": value})
-
-
-async def object_add(session: Session, qom_type: str, object_id: str, properties: Arguments) -> None:
-    """Make an object at ``/objects/ID``; properties beside `qom-type` and `id`, as since 6.0 (2.0)."""
-    await session.execute("object-add", {"qom-type": qom_type, "id": object_id, **properties})
-
-
-async def object_del(session: Session, object_id: str) -> None:
-    """Remove an object made by `object_add` or `-object` (2.0)."""
-    await session.execute("object-del", {"id": object_id})
-
-
-async def device_list_properties(session: Session, driver: str) -> tuple[Property, ...]:
-    """Return the properties of a device model; loads that model's module only (1.2)."""
-    listed = await session.execute("device-list-properties", {"typename": driver})
-    return tuple(Property(str(entry["name"]), str(entry["type"])) for entry in listed)
-
-
-# The network
-
-
-async def netdev_add(session: Session, arguments: Arguments) -> None:
-    """Add a backend: `type`, `id` and what its type takes, typed as the schema says (0.14)."""
-    await session.execute("netdev_add", arguments)
-
-
-async def netdev_del(session: Session, netdev_id: str) -> None:
-    """Remove a backend; one in use goes too, and its NIC stays behind dead (0.14)."""
-    await session.execute("netdev_del", {"id": netdev_id})
-
-
-async def device_add(session: Session, arguments: Arguments) -> None:
-    """Plug in a device: `driver`, `id`, `bus` and the device's own properties (0.13)."""
-    await session.execute("device_add", arguments)
-
-
-async def device_del(session: Session, device: str) -> None:
-    """Ask the guest to let a device go, by id or QOM path; DEVICE_DELETED comes when it has (0.14)."""
-    await session.execute("device_del", {"id": device})
-
-
-async def set_link(session: Session, name: str, up: bool) -> None:
-    """Set the link of a NIC or a backend; it cannot be read back (0.14)."""
-    await session.execute("set_link", {"name": name, "up": up})
-
-
-async def query_rx_filter(session: Session, nic: str) -> Mapping[str, Any]:
-    """Return a NIC's receive filter; only virtio-net has one (1.6)."""
-    found = (await session.execute("query-rx-filter", {"name": nic}))[0]
-    assert isinstance(found, dict)
-    return found
-
-
 # What QEMU writes to
-
-
-async def chardev_add_file(session: Session, chardev_id: str, path: str) -> None:
-    """Have QEMU open a file for writing, with its own rights (1.4)."""
-    backend = {"type": "file", "data": {"out": path}}
-    await session.execute("chardev-add", {"id": chardev_id, "backend": backend})
 
 
 async def chardev_remove(session: Session, chardev_id: str) -> None:
@@ -160,6 +74,6 @@ async def query_fdsets(session: Session) -> tuple[FdSet, ...]:
     )
 
 
-async def remove_fd(session: Session, fdset_id: int) -> None:
-    """Close the descriptors of a set; what was opened from them by name goes on (1.2)."""
-    await session.execute("remove-fd", {"fdset-id": fdset_id})
+async def remove_fd(session: Session, fdset_id: int, fd: int) -> None:
+    """Close a descriptor of a set; what was opened from it by name goes on (1.2)."""
+    await session.execute("remove-fd", {"fdset-id": fdset_id, "fd": fd})

@@ -25,58 +25,62 @@ async def look(session: Session) -> None:
     assert "unknown command" in await session.hmp("bogus")
     assert any(found.name == "nic1" for found in await commands.qom_list(session, "/machine/peripheral"))
     assert await commands.qom_get(session, "/machine/peripheral/nic1", "netdev") == "u1"
-    assert any(found.name == "mac" for found in await commands.device_list_properties(session, "e1000"))
-    assert (await commands.query_rx_filter(session, "nic1"))["name"] == "nic1"
+    listed = await session.execute("device-list-properties", {"typename": "e1000"})
+    assert any(found["name"] == "mac" for found in listed)
+    assert (await session.execute("query-rx-filter", {"name": "nic1"}))[0]["name"] == "nic1"
     assert await commands.query_fdsets(session) == ()
 
 
 async def change(session: Session) -> None:
     """Plug, forward, set a link, pause; two refusals."""
     forwards = [{"str": "tcp:127.0.0.1:9022-:22"}]
-    await commands.netdev_add(session, {"type": "user", "id": "u2", "hostfwd": forwards, "restrict": True})
+    await session.execute("netdev_add", {"type": "user", "id": "u2", "hostfwd": forwards, "restrict": True})
     with suppress(Refused):
-        await commands.netdev_add(session, {"type": "user", "id": "u2"})
-    await commands.device_add(session, {"driver": "e1000", "id": "nic2", "netdev": "u2"})
+        await session.execute("netdev_add", {"type": "user", "id": "u2"})
+    await session.execute("device_add", {"driver": "e1000", "id": "nic2", "netdev": "u2"})
     with suppress(Refused):
-        await commands.device_add(session, {"driver": "no-such-nic", "id": "nic3"})
-    await commands.set_link(session, "nic2", False)
-    await commands.set_link(session, "nic2", True)
+        await session.execute("device_add", {"driver": "no-such-nic", "id": "nic3"})
+    await session.execute("set_link", {"name": "nic2", "up": False})
+    await session.execute("set_link", {"name": "nic2", "up": True})
     assert await session.hmp("hostfwd_add u1 tcp:127.0.0.1:9023-:23") == ""
     assert "removed" in await session.hmp("hostfwd_remove u1 tcp:127.0.0.1:9023")
-    await commands.device_del(session, "nic2")
-    await commands.netdev_del(session, "u2")
-    await commands.announce_self(session)
+    await session.execute("device_del", {"id": "nic2"})
+    await session.execute("netdev_del", {"id": "u2"})
+    times = {"initial": 50, "max": 50, "rounds": 1, "step": 50}
+    await session.execute("announce-self", times)
     events = session.events()
-    await commands.stop(session)
-    await commands.cont(session)
+    await session.execute("stop")
+    await session.execute("cont")
     assert [(await anext(events)).name for _ in range(2)] == ["STOP", "RESUME"]
 
 
 async def capture(session: Session) -> None:
     """Probe a netdev, pass a memfd, have it written to, leave nothing behind."""
     with suppress(Refused):
-        await commands.object_add(
-            session, "filter-mirror", "probe", {"netdev": "u1", "outdev": "no-such-chardev"}
-        )
+        probe = {"qom-type": "filter-mirror", "id": "probe", "netdev": "u1", "outdev": "no-such-chardev"}
+        await session.execute("object-add", probe)
     fd = os.memfd_create("qmon")
     try:
         added = await session.pass_descriptor(fd, opaque="a story")
     finally:
         os.close(fd)
     file = f"/proc/self/fd/{added.fd}"
-    await commands.object_add(session, "filter-dump", "tap", {"netdev": "u1", "file": file, "maxlen": 65536})
-    await commands.remove_fd(session, added.fdset_id)
+    tap = {"qom-type": "filter-dump", "id": "tap", "netdev": "u1", "file": file, "maxlen": 65536}
+    await session.execute("object-add", tap)
+    await session.execute("remove-fd", {"fdset-id": added.fdset_id})
     assert await commands.qom_get(session, "/objects/tap", "status") == "on"
-    await commands.qom_set(session, "/objects/tap", "status", "off")
-    await commands.chardev_add_file(session, "try", "/dev/null")
+    off = {"path": "/objects/tap", "property": "status", "value": "off"}
+    await session.execute("qom-set", off)
+    backend = {"type": "file", "data": {"out": "/dev/null"}}
+    await session.execute("chardev-add", {"id": "try", "backend": backend})
     await commands.chardev_remove(session, "try")
-    await commands.object_del(session, "tap")
+    await session.execute("object-del", {"id": "tap"})
 
 
 async def end(session: Session) -> None:
     """The VM is told to end."""
     events = session.events()
-    await commands.quit_vm(session)
+    await session.execute("quit")
     assert [event.name async for event in events] == ["SHUTDOWN"]
 
 
