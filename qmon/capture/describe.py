@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from qmon.monitor.session import Version
 from qmon.network.model import Netdev, Network, Nic
+from qmon.network.userstack import Options, user_stack
 from qmon.text import plain
 
 _FIRST_WITHOUT_HEADERS = Version(8, 0, 0)
 _HEADER_BACKENDS = frozenset({"tap", "bridge"})
-_NETWORK = re.compile(r"(?:^|,)net=([0-9.]+)(?:,|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +53,25 @@ def _mac(nic: Nic | None) -> bytes | None:
     return mac if len(mac) == 6 else None
 
 
-def names(network: Network) -> dict[str, str]:
-    """Return what the addresses of the user-mode stacks stand for (net/slirp.c: gateway .2, DNS .3, SMB .4)."""
-    found: dict[str, str] = {}
-    for netdev in network.netdevs:
-        match = _NETWORK.search(netdev.info) if netdev.type == "user" and not netdev.ghost else None
-        if match is None:
-            continue
-        try:
-            base = ipaddress.IPv4Address(match[1])
-        except ValueError:
-            continue
-        for host, role in ((2, "gateway"), (3, "dns"), (4, "smb")):
-            found.setdefault(str(base + host), f"{role}.{plain(netdev.id)}.qemu")
-    return found
+def names(stacks: Iterable[tuple[Netdev, Sequence[Options]]]) -> dict[str, str]:
+    """Return what the addresses of user-mode stacks stand for; nothing of those whose addresses are not known.
+
+    `stacks` are netdevs, each with the networks that its QEMU was started with (`userstack.started_with`). An address
+    that several stacks use for the same is named without one's id, one that they use for different things not at all.
+    """
+    found: dict[str, set[tuple[str, str]]] = {}
+    for netdev, networks in stacks:
+        stack = user_stack(netdev, networks)
+        for address, role in stack.roles.items() if stack else ():
+            found.setdefault(address, set()).add((role, netdev.id))
+    return {address: _name(uses) for address, uses in found.items() if len({role for role, _ in uses}) == 1}
+
+
+def _name(uses: set[tuple[str, str]]) -> str:
+    (role, netdev), *others = uses
+    if others or netdev.startswith("#"):
+        return f"{role}.qemu"
+    return f"{role}.{plain(netdev)}.qemu"
 
 
 def present_netdevs(network: Network) -> dict[str, str]:

@@ -20,10 +20,11 @@ from qmon.errors import Refused, UsageError
 from qmon.export.record import Source
 from qmon.monitor.address import Target
 from qmon.monitor.commands import query_name
-from qmon.monitor.discovery import Resolved, resolve
+from qmon.monitor.discovery import Resolved, read_vm, resolve
 from qmon.monitor.session import Session
 from qmon.network.inspect import inspect
 from qmon.network.model import Network
+from qmon.network.userstack import started_with
 from qmon.packets.batch import DEFAULT_SNAPLEN
 
 
@@ -78,7 +79,6 @@ async def open_live(wanted: Wanted, talk: Callable[[str], None]) -> AsyncIterato
         _choose(vms, wanted)
         labels = _labels(vms)
         sources, tapped = [], []
-        names: dict[str, str] = {}
         for vm, label in zip(vms, labels, strict=True):
             capture = VmCapture(
                 vm.session,
@@ -94,13 +94,20 @@ async def open_live(wanted: Wanted, talk: Callable[[str], None]) -> AsyncIterato
             await stack.enter_async_context(capture)
             tapped += [label + netdev for netdev in await _tap(capture, vm, wanted, talk)]
             sources.append(Source(capture, label, _over(capture, vm, join=wanted.all)))
-            names |= describe.names(vm.network)
         try:
-            yield Live(tuple(sources), names, _comment(vms), tuple(tapped))
+            yield Live(tuple(sources), _names(vms), _comment(vms), tuple(tapped))
         finally:
             for source in sources:
                 if source.over is not None:
                     source.over.close()
+
+
+def _names(vms: Sequence[_Attached]) -> dict[str, str]:
+    stacks = []
+    for vm in vms:
+        networks = started_with(vm.resolved.vm or read_vm(vm.pid or 0))
+        stacks += [(netdev, networks) for netdev in vm.network.netdevs if netdev.id in vm.netdevs]
+    return describe.names(stacks)
 
 
 async def _attach(stack: AsyncExitStack, target: Target | None) -> _Attached:

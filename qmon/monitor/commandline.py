@@ -1,6 +1,6 @@
-"""A QEMU command line read for what qmon wants to know: the VM's name, its machine, its monitors. Pure.
+"""A QEMU command line read for what qmon wants to know: the VM's name, machine, monitors and networks. Pure.
 
-Owns QEMU's option syntax as far as monitors go (qemu-options.hx, `-qmp` to `-readconfig`). Must never open
+Owns QEMU's option syntax as far as these go (qemu-options.hx, `-qmp` to `-readconfig`). Must never open
 anything: whoever calls hands in the text of `-readconfig` files.
 """
 
@@ -65,11 +65,15 @@ class Monitor:
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """What a QEMU was started with."""
+    """What a QEMU was started with; `networks` are the options of its netdevs, with `type`, and `id` if they have one.
+
+    A QEMU that is told of no network has one of its own; it is among them, whether `-nodefaults` forbids it or not.
+    """
 
     name: str | None
     machine: str | None
     monitors: tuple[Monitor, ...]
+    networks: tuple[Mapping[str, str], ...]
 
 
 @dataclass
@@ -78,6 +82,8 @@ class _Collected:
     machine: str | None = None
     chardevs: dict[str, Chardev] = field(default_factory=dict)
     monitors: list[tuple[str, Chardev | str]] = field(default_factory=list)
+    networks: list[dict[str, str]] = field(default_factory=list)
+    has_default_network: bool = True
 
 
 def is_qemu(executable: str, argv: Sequence[str]) -> bool:
@@ -126,7 +132,8 @@ def parse(argv: Sequence[str], read_config: Callable[[str], str | None]) -> Comm
     for protocol, place in found.monitors:
         chardev = found.chardevs.get(place, Chardev("missing")) if isinstance(place, str) else place
         monitors.append(Monitor(protocol, chardev))
-    return CommandLine(found.name, found.machine, tuple(monitors))
+    default = ({"type": "user"},) if found.has_default_network else ()
+    return CommandLine(found.name, found.machine, tuple(monitors), (*found.networks, *default))
 
 
 def _options(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -250,6 +257,11 @@ def _on_machine(value: str, found: _Collected) -> None:
     found.machine = split_options(value, "type").get("type", found.machine)
 
 
+def _on_network(value: str, found: _Collected) -> None:
+    found.networks.append(split_options(value, "type"))
+    found.has_default_network = False
+
+
 _HANDLERS: dict[str, Callable[[str, _Collected], None]] = {
     "chardev": _on_chardev,
     "mon": _on_mon,
@@ -260,6 +272,9 @@ _HANDLERS: dict[str, Callable[[str, _Collected], None]] = {
     "name": _on_name,
     "machine": _on_machine,
     "M": _on_machine,
+    "netdev": _on_network,
+    "nic": _on_network,
+    "net": _on_network,
 }
 _WITH_VALUE = frozenset({*_HANDLERS, "readconfig"})
 
@@ -277,6 +292,8 @@ def _configuration(text: str, found: _Collected) -> None:
             found.monitors.append((protocol, options.get("chardev", "")))
         elif section == "object" and options.get("qom-type", "") in ("monitor-qmp", "monitor-hmp"):
             found.monitors.append((options["qom-type"].removeprefix("monitor-"), options.get("chardev", "")))
+        elif section in ("netdev", "nic", "net"):
+            found.networks.append(dict(options))
         elif section == "name":
             found.name = options.get("guest", found.name)
         elif section == "machine":

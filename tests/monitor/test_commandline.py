@@ -96,7 +96,27 @@ def test_names_and_machines() -> None:
 
 
 def test_a_value_that_looks_like_an_option_is_a_value() -> None:
-    assert read("-name", "-qmp", "-M", "pc") == CommandLine("-qmp", "pc", ())
+    assert read("-name", "-qmp", "-M", "pc") == CommandLine("-qmp", "pc", (), ({"type": "user"},))
+
+
+def test_networks() -> None:
+    """In each spelling; and QEMU's own where none is told of."""
+    assert read("-M", "pc").networks == ({"type": "user"},)
+    words = ("-netdev", "user,id=u1,host=10.0.2.9,hostfwd=tcp::1-:1", "-nic", "none", "-net", "user")
+    assert read(*words).networks == (
+        {"type": "user", "id": "u1", "host": "10.0.2.9", "hostfwd": "tcp::1-:1"},
+        {"type": "none"},
+        {"type": "user"},
+    )
+    assert read("-netdev", '{"type": "user", "id": "u1", "ipv6": false}').networks == (
+        {"type": "user", "id": "u1", "ipv6": "off"},
+    )
+    filed = '[netdev "u1"]\n  type = "user"\n  dns = "10.0.2.9"\n'
+    assert read("-readconfig", "f", files={"f": filed}).networks[0] == {
+        "id": "u1",
+        "type": "user",
+        "dns": "10.0.2.9",
+    }
 
 
 def test_configuration_files() -> None:
