@@ -62,6 +62,9 @@ async def open_mirror(place: Place, netdev: str, interface: int) -> tuple[tuple[
         raise Refused("a mirror is for monitors reached over TCP")
     async with AsyncExitStack() as undo:
         sockets, channels = [], []
+        readers: list[MirrorReader] = []
+        # It ends when QEMU has closed the sockets, and has to be waited for after that.
+        undo.push_async_callback(_close_all, readers)
         for queue, direction in QUEUES:
             name = place.name(queue)
             undo.push_async_callback(remove_chardev, place, name)
@@ -71,8 +74,7 @@ async def open_mirror(place: Place, netdev: str, interface: int) -> tuple[tuple[
             follower = Follower(kernel.memory_file(f"qmon {netdev[:100]} {queue}"))
             channels.append(Channel(netdev, interface, name, direction, follower, None))
             undo.callback(follower.close)
-        reader = _start(place.limit_bytes, sockets, channels)
-        undo.callback(reader.close)
+        readers.append(_start(place.limit_bytes, sockets, channels))
         for channel, (queue, _) in zip(channels, QUEUES, strict=True):
             undo.push_async_callback(remove_filter, place.session, channel)
             arguments = {
@@ -85,7 +87,12 @@ async def open_mirror(place: Place, netdev: str, interface: int) -> tuple[tuple[
         undo.pop_all()
     for one in sockets:
         one.close()
-    return tuple(channels), reader
+    return tuple(channels), readers[0]
+
+
+async def _close_all(readers: list[MirrorReader]) -> None:
+    for reader in readers:
+        await asyncio.to_thread(reader.close)
 
 
 async def remove_chardev(place: Place, name: str) -> None:
@@ -118,6 +125,9 @@ async def _connect(host: str, port: int) -> socket.socket:
     try:
         async with asyncio.timeout(_CONNECT_S):
             await loop.sock_connect(one, where)
+    except asyncio.CancelledError:
+        one.close()
+        raise
     except (OSError, TimeoutError) as problem:
         one.close()
         raise Refused(

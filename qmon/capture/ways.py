@@ -76,8 +76,8 @@ async def remove_way(place: Place, tap: OpenTap) -> bool:
     if tap.mirror is not None:
         for channel in tap.channels:
             await remove_chardev(place, channel.filter_id)
-        tap.dropped += tap.mirror.close()
-        tap.mirror = None
+        mirror, tap.mirror = tap.mirror, None
+        tap.dropped += await asyncio.to_thread(mirror.close)
     return not any(left)
 
 
