@@ -17,11 +17,13 @@ from typing import Self
 
 import numpy as np
 
+from qmon.capture.changes import link_of
 from qmon.capture.vm import VmCapture
 from qmon.errors import CannotAttach, Interrupted, QmonError, Refused, TimedOut
 from qmon.monitor import commands
 from qmon.monitor.address import Pid, Target
 from qmon.monitor.discovery import Resolved, Vm, resolve
+from qmon.monitor.events import Event
 from qmon.monitor.session import Session
 from qmon.network import inspect
 from qmon.network.model import Network
@@ -154,6 +156,12 @@ class Watch:
         self._links[nic] = up
         self.refresh()
 
+    def _hear_change(self, event: Event) -> None:
+        link = link_of(event)
+        if link is not None:
+            self._links[link[0]] = link[1]
+        self.refresh()
+
     def log(self, kind: str, text: str, *, time_ns: int | None = None) -> None:
         """Add to the time line."""
         entry = TimelineEntry(self._next_seq, time.time_ns() if time_ns is None else time_ns, kind, text)
@@ -214,6 +222,9 @@ class Watch:
         except BaseException:
             await session.close()
             raise
+        if session.peer_pid != self._state.pid:
+            self._links.clear()  # A VM that was started again begins with all of them up.
+        session.on_change(self._hear_change)
         if self._target is None:
             self._target = resolved.address
         self._change(

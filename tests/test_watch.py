@@ -9,6 +9,7 @@ import pytest
 
 from qmon.errors import CannotAttach, QmonError, Refused
 from qmon.monitor.address import Pid, UnixAddress
+from qmon.monitor.session import Session
 from qmon.snapshot import Connection, Snapshot
 from qmon.watch import Watch
 from tests.lab import start_vm
@@ -136,6 +137,16 @@ async def test_a_process_that_ended_is_not_waited_for(qemu_one: Qemu) -> None:
         vm.send_signal(9)
         ended = await until(watch, lambda now: now.connection is Connection.ENDED)
         assert "ended" in ended.connection_note
+
+
+async def test_a_link_that_another_qmon_sets_is_known(qemu_one: Qemu) -> None:
+    async with start_vm(qemu_one, *USER_NIC) as vm, Watch(UnixAddress(vm.qmp[0]), capture=False) as watch:
+        nic = (await until(watch, lambda now: bool(now.network.nics))).network.nics[0].id
+        async with await Session.attach(UnixAddress(vm.qmp[0])) as other:
+            await other.execute("set_link", {"name": nic, "up": False})
+            await until(watch, lambda now: now.network.nics[0].link_up is False)
+            await other.hmp(f"set_link {nic} on")
+            await until(watch, lambda now: now.network.nics[0].link_up is True)
 
 
 async def test_nobody_there() -> None:

@@ -128,6 +128,19 @@ def _spelt(one: Forward) -> str:
 # What a qmon told: a command of QMP, or a line of HMP
 
 
+def link_of(event: Event) -> tuple[str, bool] | None:
+    """Return the NIC or netdev whose link an event of `Session.on_change` tells of, and whether it is up now."""
+    command, arguments = event.data.get("command"), event.data.get("arguments")
+    if not isinstance(arguments, dict):
+        return None
+    if command == "set_link":
+        return str(arguments.get("name")), arguments.get("up") is True
+    words = str(arguments.get("command-line")).split()
+    if words[:1] != ["set_link"] or len(words) != 3 or event.data.get("reply"):
+        return None
+    return words[1], words[2] == "on"
+
+
 def _told(event: Event) -> _Told | None:
     command, arguments = event.data.get("command"), event.data.get("arguments")
     if not isinstance(command, str) or not isinstance(arguments, dict):

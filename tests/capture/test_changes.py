@@ -2,7 +2,7 @@
 
 import pytest
 
-from qmon.capture.changes import Changes
+from qmon.capture.changes import Changes, link_of
 from qmon.monitor.events import Event
 from qmon.monitor.hmp import parse_usernet
 from qmon.network.model import Netdev, Network, Nic
@@ -152,3 +152,13 @@ def test_the_port_that_the_kernel_chose_is_told_when_it_is_known(changes: Change
     changes.hear(line("hostfwd_add u1 tcp:127.0.0.1:0-:22"))
     changes.compare_forwards(parse_usernet(stacks()), parse_usernet(stacks(SSH)))
     assert said[1][:2] == ("change", "forward tcp 127.0.0.1:2222 to 10.0.2.15:22 on u1 appeared")
+
+
+def test_the_link_that_was_set() -> None:
+    assert link_of(told("set_link", {"name": "nic1", "up": False})) == ("nic1", False)
+    assert link_of(told("set_link", {"name": "nic1", "up": True})) == ("nic1", True)
+    assert link_of(line("set_link nic1 on")) == ("nic1", True)
+    assert link_of(line("set_link nic1 off", reply="Error: Device 'nic1' not found")) is None
+    assert link_of(line("set_link nic1")) is None
+    assert link_of(told("netdev_add", {"id": "u1"})) is None
+    assert link_of(told("set_link", "nonsense")) is None
