@@ -159,7 +159,12 @@ async def _dump(wanted: Wanted, asked: Asked, words: Sequence[str]) -> int:
         sink = await open_output(asked, live)
         output.talk(f"capturing {', '.join(live.tapped)}; Ctrl-C ends it")
         totals = await record(
-            live.sources, sink, filter=chosen, stop=stop, notes=asked.notes, on_note=_say_gap
+            live.sources,
+            sink,
+            filter=chosen,
+            stop=stop,
+            notes=asked.notes or asked.recorder is not None,
+            on_note=_say_gap,
         )
     return _close(totals)
 

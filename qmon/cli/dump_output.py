@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qmon.cli import output
-from qmon.errors import QmonError, UsageError
+from qmon.errors import UsageError
 
 if TYPE_CHECKING:
     from qmon.export.capture_file import FileOptions, Output
@@ -162,18 +162,17 @@ def _recorder(asked: Asked, options: FileOptions) -> FlightRecorder:
     assert asked.recorder is not None
     seconds, size = parse_span(asked.recorder)
     recorder = FlightRecorder(
-        Names(asked.file), asked.form, options, seconds=seconds, size_bytes=size, talk=output.talk
+        Names(asked.file),
+        asked.form,
+        options,
+        seconds=seconds,
+        size_bytes=size,
+        talk=output.talk,
+        notes=asked.notes,
     )
     loop = asyncio.get_running_loop()
-
-    def write_out(reason: str) -> None:
-        try:
-            recorder.write_out(reason)
-        except QmonError as problem:
-            output.error(problem.message, problem.hint)
-
-    loop.add_signal_handler(signal.SIGUSR1, write_out, "SIGUSR1")
-    if sys.stdin is not None and sys.stdin.isatty() and os.getpgrp() == os.tcgetpgrp(sys.stdin.fileno()):
+    loop.add_signal_handler(signal.SIGUSR1, recorder.ask, "SIGUSR1")
+    if sys.stdin is not None and sys.stdin.isatty() and _may_read(sys.stdin.fileno()):
 
         def pressed() -> None:
             try:
@@ -183,7 +182,15 @@ def _recorder(asked: Asked, options: FileOptions) -> FlightRecorder:
             if not typed:
                 loop.remove_reader(sys.stdin.fileno())
                 return
-            write_out("asked for")
+            recorder.ask("Enter")
 
         loop.add_reader(sys.stdin.fileno(), pressed)
     return recorder
+
+
+def _may_read(terminal: int) -> bool:
+    """Say whether reading from a terminal would not stop us: in the background of our own terminal it would."""
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return True  # Another session's terminal.

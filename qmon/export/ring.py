@@ -14,12 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from qmon.errors import UsageError
+from qmon.errors import QmonError, UsageError
 from qmon.export.capture_file import CaptureFileOutput, FileOptions, open_now
 from qmon.packets.batch import FrameBatch, Interface, Note, Statistics
 
 NS = 1_000_000_000
 # About what a packet takes in a file beside its bytes.
+# How long frames may be on their way here: an epoch's first ones are held, and sources wait for each other.
+_ON_THE_WAY_NS = 600_000_000
+# What the arrays of a batch take before they hold anything, about.
+_BATCH_BYTES = 2048
 _RECORD_BYTES = 48
 TRIGGERS = frozenset({"RESET", "GUEST_PANICKED", "GUEST_CRASHLOADED", "WATCHDOG"})
 
@@ -168,7 +172,8 @@ def _before(batch: FrameBatch, limit_ns: int) -> int:
 class FlightRecorder:
     """An `Output` that keeps the last `seconds` or `size_bytes` in memory and writes them out when triggered.
 
-    Triggers are `write_out`, and the VM's reset, panic and watchdog. Every time a new file is written.
+    Triggers are `ask`, and the VM's reset, panic and watchdog. Every time a new file is written; where it cannot be,
+    that is told and the recorder goes on. `notes` keeps those, too.
     """
 
     def __init__(
@@ -180,6 +185,7 @@ class FlightRecorder:
         seconds: float | None,
         size_bytes: int | None,
         talk: Callable[[str], None],
+        notes: bool = True,
     ) -> None:
         self.written = 0
         self.size_bytes = 0
@@ -191,6 +197,8 @@ class FlightRecorder:
         self._seconds = seconds
         self._limit_bytes = size_bytes
         self._talk = talk
+        self._notes = notes
+        self._asked: deque[tuple[str, int]] = deque()
         self._kept: deque[FrameBatch | Note] = deque()
         self._bytes = 0
         self._number = 0
@@ -210,13 +218,23 @@ class FlightRecorder:
     def note(self, note: Note, interfaces: Sequence[Interface]) -> None:
         """Keep a note; write out if it is one of the triggers."""
         self._interfaces = interfaces
-        self._kept.append(note)
-        self._bytes += _RECORD_BYTES + len(note.text)
+        if self._notes:
+            self._kept.append(note)
+            self._bytes += _RECORD_BYTES + len(note.text)
         if note.kind == "event" and note.text.split(" ", 1)[0] in TRIGGERS:
-            self.write_out(note.text.split(" ", 1)[0])
+            self._write_out(note.text.split(" ", 1)[0])
 
-    def write_out(self, why: str) -> None:
-        """Write what is kept into the next file."""
+    def ask(self, why: str) -> None:
+        """Have what is kept written out as soon as all that came until now has arrived here."""
+        self._asked.append((why, time.time_ns() + _ON_THE_WAY_NS))
+
+    def _write_out(self, why: str) -> None:
+        try:
+            self._write(why)
+        except QmonError as problem:
+            self._talk(f"{why}: {problem}")
+
+    def _write(self, why: str) -> None:
         self._number += 1
         now = time.time_ns()
         self._forget(now)
@@ -233,11 +251,16 @@ class FlightRecorder:
         self._talk(f"{why}: {file.written} packets written to {path}")
 
     def push(self) -> None:
-        """Do nothing: all is kept."""
+        """Write out what was asked for, if it is time."""
+        while self._asked and self._asked[0][1] <= time.time_ns():
+            self._write_out(self._asked.popleft()[0])
 
     async def close(self, interfaces: Sequence[Interface], statistics: Sequence[Statistics]) -> None:
-        """Forget what was not asked for."""
+        """Write out what was asked for, and forget the rest."""
         del interfaces, statistics
+        for why, _ in self._asked:
+            self._write_out(why)
+        self._asked.clear()
         if not self._number:
             self._talk("nothing triggered the flight recorder: no file was written")
         self._kept.clear()
@@ -255,7 +278,7 @@ class FlightRecorder:
 
 
 def _weight(batch: FrameBatch) -> int:
-    return int(batch.captured.sum(dtype=np.int64)) + _RECORD_BYTES * len(batch)
+    return _BATCH_BYTES + int(batch.captured.sum(dtype=np.int64)) + _RECORD_BYTES * len(batch)
 
 
 def parse_span(text: str) -> tuple[float | None, int | None]:

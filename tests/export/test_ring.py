@@ -84,7 +84,7 @@ def test_a_flight_recorder_writes_when_the_vm_is_reset(tmp_path: Path) -> None:
         None,
         FileOptions(),
         seconds=None,
-        size_bytes=1500,
+        size_bytes=22_000,
         talk=said.append,
     )
     for second in range(30):
@@ -112,3 +112,20 @@ def test_spans(text: str, span: tuple[float | None, int | None]) -> None:
 def test_other_spans_are_refused(text: str) -> None:
     with pytest.raises(UsageError):
         parse_span(text)
+
+
+def test_a_flight_recorder_that_cannot_write_says_so_and_goes_on(tmp_path: Path) -> None:
+    said: list[str] = []
+    names = Names(str(tmp_path / "gone" / "f.pcapng"))
+    recorder = FlightRecorder(
+        names, None, FileOptions(), seconds=60, size_bytes=None, talk=said.append, notes=False
+    )
+    recorder.packets(frames([0]), INTERFACES)
+    recorder.note(Note(START, "RESET", "event"), INTERFACES)
+    assert said[0].startswith("RESET: cannot")
+    (tmp_path / "gone").mkdir()
+    recorder.ask("Enter")
+    recorder.push()
+    asyncio.run(recorder.close(INTERFACES, ()))
+    assert len(said) == 2
+    assert said[1].startswith("Enter: ")
