@@ -13,7 +13,7 @@ import click
 
 from qmon.cli import output
 from qmon.cli.context import Context
-from qmon.cli.dump_output import Asked, check, open_output, stop_of
+from qmon.cli.dump_output import Asked, check, check_words, open_output, stop_of
 from qmon.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -153,6 +153,7 @@ async def _dump(wanted: Wanted, asked: Asked, words: Sequence[str]) -> int:
     from qmon.export.record import record
 
     stop = stop_of(asked)
+    check_words(asked)
     chosen = _filter(words)
     async with open_live(wanted, output.talk) as live:
         check(asked, several=len(live.tapped) > 1 or wanted.all)

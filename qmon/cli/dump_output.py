@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from qmon.cli import output
 from qmon.errors import UsageError
+from qmon.text import plain
 
 if TYPE_CHECKING:
     from qmon.export.capture_file import FileOptions, Output
@@ -97,6 +98,20 @@ def check(asked: Asked, *, several: bool) -> None:
             "the pcap format has room for one netdev only",
             hint="Write pcapng: another suffix than .pcap, or -F pcapng.",
         )
+
+
+def check_words(asked: Asked) -> None:
+    """Refuse what is wrong whatever the VM is like, before it is touched."""
+    from qmon.export.ring import parse_span
+
+    check(asked, several=False)
+    if asked.in_series:
+        _rules(asked)
+    if asked.recorder is not None:
+        parse_span(asked.recorder)
+    named_anew = asked.in_series or asked.recorder is not None
+    if named_anew and asked.file is not None and os.path.isdir(asked.file):
+        raise UsageError(f"{plain(asked.file)} is a folder: -w wants the name of a file")
 
 
 async def open_output(asked: Asked, live: Live) -> Output:
