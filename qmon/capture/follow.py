@@ -77,10 +77,12 @@ class Follower:
         """
         batches: list[FrameBatch] = []
         self.at_end = False
-        taken = 0
+        taken = seen = 0
         while taken < budget_bytes:
             data = os.pread(self.fd, READ_BYTES, self._read)
             if data:
+                # At once: what it takes to understand the data would make the frames look younger.
+                seen = time.time_ns()
                 self._read += len(data)
                 taken += len(data)
                 batches += self._parse(data)
@@ -89,7 +91,6 @@ class Follower:
                 break
         if not taken:
             return None, None
-        seen = time.time_ns()
         self._note_unfinished()
         self._give_back()
         if not batches:
