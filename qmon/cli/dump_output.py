@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qmon.cli import output
@@ -110,7 +111,7 @@ def check_words(asked: Asked) -> None:
     if asked.recorder is not None:
         parse_span(asked.recorder)
     named_anew = asked.in_series or asked.recorder is not None
-    if named_anew and asked.file is not None and os.path.isdir(asked.file):
+    if named_anew and asked.file is not None and Path(asked.file).is_dir():
         raise UsageError(f"{plain(asked.file)} is a folder: -w wants the name of a file")
 
 
