@@ -38,13 +38,13 @@ async def until_over(capture: VmCapture, session: Session, pid: int | None) -> E
         while True:
             reason = await session.wait_lost()
             if pid is None or start is None:
-                return _judge(capture, f"the monitor was lost: {reason}")
+                return await _judge(capture, f"the monitor was lost: {reason}")
             if await _process_ends(pid, start, _FAREWELL_S):
-                return _judge(capture, "QEMU was killed or crashed")
+                return await _judge(capture, "QEMU was killed or crashed")
             capture.note("monitor", f"the monitor was lost ({reason}); the capture goes on")
             again = await _attach_again(session, pid, start)
             if again is None:
-                return _judge(capture, "QEMU was killed or crashed")
+                return await _judge(capture, "QEMU was killed or crashed")
             owned.append(again)
             session = again
             await capture.rebind(again)
@@ -53,7 +53,8 @@ async def until_over(capture: VmCapture, session: Session, pid: int | None) -> E
         capture.adopt(owned)
 
 
-def _judge(capture: VmCapture, what: str) -> End:
+async def _judge(capture: VmCapture, what: str) -> End:
+    await capture.hear_out()
     if capture.shut_down:
         return End("the VM quit")
     return End(what, QmonError(what, hint="What was captured until then is in the output."))

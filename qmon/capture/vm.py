@@ -42,6 +42,7 @@ __all__ = ["LIMIT_BYTES", "Polled", "TapState", "VmCapture"]
 
 LIMIT_BYTES = 64 << 20
 _SOON_S = 0.02
+_HEARING_S = 0.5
 # A host interface's frames are fetched this often.
 _HOST_S = 0.05
 # How far behind the moment of a poll frames may be that the next one hands out: QEMU may be put aside between the
@@ -214,6 +215,11 @@ class VmCapture:
         if self._intake.pending:
             timeout_s = min(timeout_s, _SOON_S)
         await self._waking.wait(timeout_s)
+
+    async def hear_out(self) -> None:
+        """Wait, for a moment, until the events are heard that came before the monitor was lost."""
+        if self._life is not None:
+            await asyncio.wait([self._life], timeout=_HEARING_S)
 
     def adopt(self, sessions: Sequence[Session]) -> None:
         """Close these sessions when the capture is finished."""

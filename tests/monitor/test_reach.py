@@ -59,7 +59,9 @@ async def test_another_network(qemu_one: Qemu) -> None:
         assert by_port.hint is not None
         assert f"nsenter --net=/proc/{vm.pid}/ns/net" in by_port.hint
         with closing(socket.socket(socket.AF_UNIX)) as client:
-            client.connect(vm.qmp[0])
+            # A socket that is bound already may not listen yet.
+            while client.connect_ex(vm.qmp[0]):
+                pass
             assert seen(vm).state == "busy"
             client.recv(1)
             assert seen(vm).state == "busy"
