@@ -18,6 +18,9 @@ from tests.lab.vm import LabVm
 
 SPEED_TRIES = 7
 
+# Another worker may run such a VM at the same time: extcap finds all of this host by their names.
+NAME = f"traffic{os.getpid()}"
+
 
 async def ran(*command: str) -> "subprocess.CompletedProcess[str]":
     """Run to the end, beside the event loop: it reads the VM's console, without which the VM would stand still."""
@@ -43,17 +46,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 async def vm(qemu_one: Qemu) -> AsyncIterator[LabVm]:
-    async with start_vm(qemu_one, guest="ipxe", name="traffic") as running:
+    async with start_vm(qemu_one, guest="ipxe", name=NAME) as running:
         yield running
 
 
 async def test_start_stop_and_start_again(vm: LabVm, home: Path) -> None:
     installed = await qmon("extcap", "--install")
     assert installed.returncode == 0, installed.stderr
-    assert "qmon-traffic-u1" in installed.stdout
-    assert re.search(r"^\d+\. qmon-traffic-u1 \(", (await tshark("-D")).stdout, re.MULTILINE)
+    assert f"qmon-{NAME}-u1" in installed.stdout
+    assert re.search(rf"^\d+\. qmon-{NAME}-u1 \(", (await tshark("-D")).stdout, re.MULTILINE)
     for _ in range(2):
-        seen = await tshark("-i", "qmon-traffic-u1", "-c", "5", "-a", "duration:60")
+        seen = await tshark("-i", f"qmon-{NAME}-u1", "-c", "5", "-a", "duration:60")
         assert seen.returncode == 0, seen.stderr
         assert len(seen.stdout.splitlines()) == 5
         assert "Error" not in seen.stderr
@@ -70,7 +73,7 @@ async def test_a_filter_and_the_dialogs_options(vm: LabVm, home: Path) -> None:
     capture = home / "f.pcapng"
     options = (
         "-o",
-        "extcap.qmon.vm:traffic",
+        f"extcap.qmon.vm:{NAME}",
         "-o",
         "extcap.qmon.snaplen:60",
         "-o",
@@ -136,7 +139,7 @@ def read_all(fifo: Path, started: threading.Event, enough: Callable[[bytes], boo
 async def captured(vm: LabVm, fifo: Path, enough: Callable[[bytes], bool], *, quit_vm: bool) -> bytes:
     """Capture into a FIFO until its reader leaves or the VM quits; what was read."""
     os.mkfifo(fifo)
-    words = ("extcap", "--extcap-interface", "qmon-traffic-u1", "--capture", "--fifo", str(fifo))
+    words = ("extcap", "--extcap-interface", f"qmon-{NAME}-u1", "--capture", "--fifo", str(fifo))
     started = threading.Event()
     reading = asyncio.create_task(asyncio.to_thread(read_all, fifo, started, enough))
     capturing = asyncio.create_task(qmon(*words, "--extcap-version=4.0"))
