@@ -19,11 +19,11 @@ from qmon.export.capture_file import CaptureFileOutput, FileOptions, open_now
 from qmon.packets.batch import FrameBatch, Interface, Note, Statistics
 
 NS = 1_000_000_000
-# About what a packet takes in a file beside its bytes.
 # How long frames may be on their way here: an epoch's first ones are held, and sources wait for each other.
 _ON_THE_WAY_NS = 600_000_000
 # What the arrays of a batch take before they hold anything, about.
 _BATCH_BYTES = 2048
+# About what a packet takes in a file beside its bytes.
 _RECORD_BYTES = 48
 TRIGGERS = frozenset({"RESET", "GUEST_PANICKED", "GUEST_CRASHLOADED", "WATCHDOG"})
 

@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 
 from qmon import text
-from qmon.tui.dialogs.base import Box, Dialog, line
+from qmon.tui.dialogs.box import Box, Dialog, line
 
 
 class ConfirmDialog(Dialog[bool]):

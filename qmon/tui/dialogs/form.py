@@ -15,7 +15,7 @@ from textual.widgets import Input, Static
 
 from qmon import text
 from qmon.errors import QmonError
-from qmon.tui.dialogs.base import Box, Dialog, line
+from qmon.tui.dialogs.box import Box, Dialog, line
 
 ResultT = TypeVar("ResultT")
 

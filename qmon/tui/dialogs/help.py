@@ -16,7 +16,7 @@ from textual.containers import VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Static
 
-from qmon.tui.dialogs.base import Box, Dialog
+from qmon.tui.dialogs.box import Box, Dialog
 from qmon.tui.palette import palette_of
 from qmon.tui.panes.key_bar import key_name
 

@@ -12,7 +12,7 @@ from rich.segment import Segment
 from textual import events, on
 from textual.app import ComposeResult
 
-from qmon.tui.dialogs.base import Box, Dialog
+from qmon.tui.dialogs.box import Box, Dialog
 from qmon.tui.rows import RowView, cell
 
 
