@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from qmon.capture.state import TapState
+from qmon.capture.taps.state import TapState
 from qmon.monitor.hmp import UsernetStack
 from qmon.network.model import Network
 

@@ -28,7 +28,7 @@ from qmon.monitor.session import Session
 from qmon.network import inspect
 from qmon.network.model import Network
 from qmon.packets.batch import FrameBatch
-from qmon.packets.store import PacketStore
+from qmon.packets.store.packet_store import PacketStore
 from qmon.snapshot import Connection, Snapshot, TimelineEntry
 
 TIMELINE_LIMIT = 10_000

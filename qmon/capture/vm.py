@@ -14,19 +14,19 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from qmon.capture import kernel
-from qmon.capture.clock import Clock
 from qmon.capture.describe import describe
-from qmon.capture.guardian import guardian
-from qmon.capture.headers import HeaderFinder
-from qmon.capture.host_frames import HostFrames
-from qmon.capture.ids import Owner
-from qmon.capture.intake import Intake
-from qmon.capture.state import OpenTap, Polled, TapState, gap_text
-from qmon.capture.sweep import Swept, sweep
-from qmon.capture.tap import Place
-from qmon.capture.waking import Waking, to_the_end
-from qmon.capture.ways import change_files, open_way, remove_way, vm_has_gone
+from qmon.capture.reading import kernel
+from qmon.capture.reading.clock import Clock
+from qmon.capture.reading.headers import HeaderFinder
+from qmon.capture.reading.intake import Intake
+from qmon.capture.reading.waking import Waking, to_the_end
+from qmon.capture.taps.filters import Place
+from qmon.capture.taps.guardian import guardian
+from qmon.capture.taps.host_frames import HostFrames
+from qmon.capture.taps.ids import Owner
+from qmon.capture.taps.state import OpenTap, Polled, TapState, gap_text
+from qmon.capture.taps.sweep import Swept, sweep
+from qmon.capture.taps.ways import change_files, open_way, remove_way, vm_has_gone
 from qmon.errors import QmonError, Refused
 from qmon.network.inspect import inspect
 from qmon.network.model import Network

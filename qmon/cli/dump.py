@@ -187,6 +187,6 @@ def _filter(words: Sequence[str]) -> Filter | None:
     expression = " ".join(words).strip()
     if not expression:
         return None
-    from qmon.packets.capture_filter import compile_filter
+    from qmon.packets.filters.capture_filter import compile_filter
 
     return compile_filter(expression)

@@ -111,7 +111,7 @@ def _answer_config(interface: str) -> None:
 
 def _answer_filter(expression: str) -> None:
     """Say what is wrong with a filter; no word means that it is right."""
-    from qmon.packets.capture_filter import compile_filter
+    from qmon.packets.filters.capture_filter import compile_filter
 
     try:
         compile_filter(expression)

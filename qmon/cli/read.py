@@ -20,8 +20,8 @@ from qmon.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from qmon.packets.batch import FrameBatch
-    from qmon.packets.capture_filter import CaptureFilter
-    from qmon.packets.file import CaptureFile
+    from qmon.packets.files.source import CaptureFile
+    from qmon.packets.filters.capture_filter import CaptureFilter
 
 
 def _seconds(text: str) -> int | None:
@@ -80,7 +80,7 @@ def open_capture(
     path: str, *, time_shift: int, started_at: int | None, virtio_header: str, reuse_buffer: bool = False
 ) -> CaptureFile:
     """Open a capture file as the options say."""
-    from qmon.packets.file import CaptureFile
+    from qmon.packets.files.source import CaptureFile
 
     if time_shift and started_at is not None:
         raise UsageError("--time-shift and --started-at say the same thing twice", hint="give one of them")
@@ -145,7 +145,7 @@ def _same_file(one: str, other: str) -> bool:
 def _filter(expression: str) -> CaptureFilter | None:
     if not expression:
         return None
-    from qmon.packets.capture_filter import COMMON_LINK_TYPES, compile_filter
+    from qmon.packets.filters.capture_filter import COMMON_LINK_TYPES, compile_filter
 
     return compile_filter(expression, COMMON_LINK_TYPES)
 

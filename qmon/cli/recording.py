@@ -23,7 +23,7 @@ def filter_of(words: Sequence[str]) -> Filter | None:
     expression = " ".join(words).strip()
     if not expression:
         return None
-    from qmon.packets.capture_filter import compile_filter
+    from qmon.packets.filters.capture_filter import compile_filter
 
     return compile_filter(expression)
 

@@ -19,8 +19,8 @@ from qmon import __version__
 from qmon.errors import UsageError
 from qmon.export.byte_sink import ByteSink, ReaderLeft
 from qmon.packets.batch import FrameBatch, Interface, Note, Statistics
-from qmon.packets.pcap import PcapWriter
-from qmon.packets.pcapng_writer import PcapngWriter
+from qmon.packets.files.pcap import PcapWriter
+from qmon.packets.files.pcapng_writer import PcapngWriter
 
 PCAP, PCAPNG = "pcap", "pcapng"
 _ENHANCED_PACKET = 6

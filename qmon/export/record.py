@@ -32,7 +32,7 @@ IDLE_S = 0.25
 
 
 class Filter(Protocol):
-    """What decides which frames are kept (`qmon.packets.capture_filter.CaptureFilter`)."""
+    """What decides which frames are kept (`qmon.packets.filters.capture_filter.CaptureFilter`)."""
 
     def mask(self, batch: FrameBatch, link_type: int) -> Mask:
         """Return which frames of a batch are kept."""

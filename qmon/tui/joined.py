@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qmon.monitor.hmp import Connection, Endpoint, UsernetStack
-from qmon.packets.conversations import Conversation, ConversationTable
+from qmon.packets.store.conversations import Conversation, ConversationTable
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from qmon.packets.capture_filter import StoreFilter, compile_filter
-from qmon.packets.store import PacketStore
+from qmon.packets.filters.capture_filter import StoreFilter, compile_filter
+from qmon.packets.store.packet_store import PacketStore
 
 FILTER_SLICE_S = 0.012
 

@@ -15,7 +15,7 @@ from qmon.tui.app import QmonApp
 
 if TYPE_CHECKING:
     from qmon.monitor.address import Address, Target
-    from qmon.packets.file import CaptureFile
+    from qmon.packets.files.source import CaptureFile
     from qmon.watch import Watch
 
 

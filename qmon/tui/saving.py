@@ -10,8 +10,8 @@ from pathlib import Path
 
 from qmon.errors import UsageError
 from qmon.packets.batch import FrameBatch
-from qmon.packets.capture_filter import CaptureFilter, compile_filter
-from qmon.packets.store import PacketStore
+from qmon.packets.filters.capture_filter import CaptureFilter, compile_filter
+from qmon.packets.store.packet_store import PacketStore
 
 SLICE_PACKETS = 20_000
 

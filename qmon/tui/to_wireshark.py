@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 
-from qmon.packets.capture_filter import compile_filter
-from qmon.packets.store import PacketStore
+from qmon.packets.filters.capture_filter import compile_filter
+from qmon.packets.store.packet_store import PacketStore
 from qmon.tui.saving import read_slice
 
 SLICE_PACKETS = 5_000

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 def nothing(path: str) -> None:
     """Import what qmon's index needs, and end: what is left is the work."""
-    from qmon.packets.file import CaptureFile
-    from qmon.packets.store import PacketStore
+    from qmon.packets.files.source import CaptureFile
+    from qmon.packets.store.packet_store import PacketStore
 
     PacketStore()
     assert CaptureFile
@@ -30,8 +30,8 @@ def make(path: str) -> None:
 
 def index(path: str) -> None:
     """qmon: every packet indexed, with conversations and traffic."""
-    from qmon.packets.file import CaptureFile
-    from qmon.packets.store import PacketStore
+    from qmon.packets.files.source import CaptureFile
+    from qmon.packets.store.packet_store import PacketStore
 
     with CaptureFile(path, reuse_buffer=True) as file:
         store = PacketStore(source=file)
@@ -46,8 +46,8 @@ def index(path: str) -> None:
 def live(path: str) -> None:
     """qmon: the same packets as if they came from a VM: fed in pieces of a thirtieth of a second, spooled."""
     from qmon.packets.batch import FrameBatch
-    from qmon.packets.pcap import PcapReader
-    from qmon.packets.store import PacketStore
+    from qmon.packets.files.pcap import PcapReader
+    from qmon.packets.store.packet_store import PacketStore
 
     store, reader = PacketStore(), PcapReader()
     with open(path, "rb") as file:
@@ -65,8 +65,8 @@ def rewrite(path: str) -> None:
 
     import numpy as np
 
-    from qmon.packets.file import CaptureFile
-    from qmon.packets.pcapng_writer import PcapngWriter
+    from qmon.packets.files.pcapng_writer import PcapngWriter
+    from qmon.packets.files.source import CaptureFile
 
     writer = PcapngWriter()
     with CaptureFile(path, reuse_buffer=True) as file, open("/dev/null", "wb") as out:

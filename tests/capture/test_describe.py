@@ -6,7 +6,7 @@ from pathlib import Path
 
 from qmon.capture.describe import names
 from qmon.network.model import Netdev
-from qmon.packets.file import CaptureFile
+from qmon.packets.files.source import CaptureFile
 from tests.capture.test_real import QMON
 from tests.capture.test_real_many import tshark
 from tests.lab import start_vm

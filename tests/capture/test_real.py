@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qmon.capture import tap as tap_module
-from qmon.capture.ids import Owner
+from qmon.capture.taps import filters as tap_module
+from qmon.capture.taps.ids import Owner
 from qmon.capture.vm import VmCapture
 from qmon.errors import Refused
 from qmon.monitor.address import UnixAddress
 from qmon.monitor.session import Session
 from qmon.packets.batch import Direction, FrameBatch, Note
-from qmon.packets.file import CaptureFile
+from qmon.packets.files.source import CaptureFile
 from tests.lab import start_vm
 from tests.lab.qemus import Qemu
 from tests.lab.vm import LabVm

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qmon.packets.file import CaptureFile
+from qmon.packets.files.source import CaptureFile
 from tests.capture.test_real import LINUX, dumping, memfds, ours
 from tests.capture.test_real_many import end, independent
 from tests.lab import start_vm

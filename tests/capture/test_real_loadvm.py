@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from qmon.packets.batch import Direction
-from qmon.packets.file import CaptureFile
+from qmon.packets.files.source import CaptureFile
 from tests.capture.test_real import LINUX, dumping, ours
 from tests.capture.test_real_many import end
 from tests.lab import start_vm

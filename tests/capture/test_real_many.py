@@ -16,7 +16,7 @@ from qmon.export.record import Source, record
 from qmon.monitor.address import UnixAddress
 from qmon.monitor.session import Session
 from qmon.packets.batch import Note
-from qmon.packets.file import CaptureFile
+from qmon.packets.files.source import CaptureFile
 from tests.capture.test_real import LINUX, QMON, dumping, ours, until
 from tests.lab import start_vm
 from tests.lab.qemus import Qemu

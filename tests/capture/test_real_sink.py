@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from qmon.capture import sink
-from qmon.capture.follow import FileFollower
+from qmon.capture.reading.follower import FileFollower
+from qmon.capture.taps import sink
 from qmon.capture.vm import VmCapture
 from qmon.errors import Refused
 from tests.capture.test_real import LINUX, collect, descriptor_0, dumping, ours, session, until

@@ -14,7 +14,7 @@ from qmon.monitor.address import UnixAddress
 from qmon.monitor.discovery import find_vm
 from qmon.monitor.session import Session
 from qmon.packets.batch import FrameBatch
-from qmon.packets.file import CaptureFile
+from qmon.packets.files.source import CaptureFile
 from tests.lab import start_vm
 from tests.lab.qemus import Qemu
 from tests.lab.vm import LabVm

@@ -13,7 +13,7 @@ from qmon.errors import QmonError, UsageError
 from qmon.export.byte_sink import ByteSink, ReaderLeft
 from qmon.export.capture_file import FileOptions, open_file
 from qmon.packets.batch import Direction, FrameBatch, Interface, Note, Statistics
-from qmon.packets.file import CaptureFile
+from qmon.packets.files.source import CaptureFile
 
 INTERFACES = [Interface("u1", description="one"), Interface("u2")]
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from qmon.export.direction import Directed
 from qmon.packets.batch import Direction, FrameBatch
-from qmon.packets.capture_filter import compile_filter
+from qmon.packets.filters.capture_filter import compile_filter
 
 ARP = b"\xff" * 6 + b"\x52\x54\x00\x12\x34\x56" + b"\x08\x06" + bytes(46)
 IP = b"\xff" * 6 + b"\x52\x54\x00\x12\x34\x56" + b"\x08\x00" + b"\x45" + bytes(45)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from qmon.packets.file import CaptureFile
+from qmon.packets.files.source import CaptureFile
 from tests.capture.test_real import LINUX, QMON, descriptor_0, dumping, ours
 from tests.capture.test_real_change import serve
 from tests.capture.test_real_many import end, frames, independent

@@ -7,7 +7,7 @@ from qmon.errors import UsageError
 from qmon.export.capture_file import FileOptions
 from qmon.export.ring import NS, FileSeries, FlightRecorder, Names, Rules, parse_span
 from qmon.packets.batch import FrameBatch, Interface, Note
-from qmon.packets.file import CaptureFile
+from qmon.packets.files.source import CaptureFile
 
 INTERFACES = [Interface("u1")]
 START = 1_700_000_000 * NS

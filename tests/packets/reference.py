@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from qmon.packets.decode import Kind
+from qmon.packets.store.decode import Kind
 
 WITH_PORTS = (6, 17, 132)
 KINDS = {1: Kind.ICMP, 2: Kind.IGMP, 6: Kind.TCP, 17: Kind.UDP, 58: Kind.ICMPV6, 132: Kind.SCTP}

@@ -7,7 +7,7 @@ import pytest
 
 from qmon.packets import virtio
 from qmon.packets.batch import FrameBatch, Offload
-from qmon.packets.file import CaptureFile
+from qmon.packets.files.source import CaptureFile
 from qmon.packets.virtio import detect, strip
 
 ETHERNET = bytes.fromhex("52540012345652550a000202")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from qmon.packets.batch import Interface
-from qmon.packets.pcap import PcapWriter
+from qmon.packets.files.pcap import PcapWriter
 from tests.tui.frames import batch, demo_traffic
 
 

@@ -10,7 +10,7 @@ from qmon.monitor.hmp import Connection as UsernetConnection
 from qmon.monitor.hmp import Endpoint, UsernetStack
 from qmon.network.model import Filter, Netdev, Network, Nic
 from qmon.packets.batch import Interface
-from qmon.packets.store import PacketStore
+from qmon.packets.store.packet_store import PacketStore
 from qmon.snapshot import Connection, Snapshot, TimelineEntry
 from tests.tui.frames import START_NS, Frame, batch, demo_traffic
 

@@ -8,7 +8,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from qmon.packets.file import CaptureFile
+from qmon.packets.files.source import CaptureFile
 from qmon.tui.dialogs.form import FormDialog
 from tests.tui.apps import dashboard, shown, until
 

@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 
 from qmon.monitor.address import UnixAddress
 from qmon.monitor.discovery import MonitorSocket, Vm
-from qmon.packets.file import CaptureFile
+from qmon.packets.files.source import CaptureFile
 from qmon.snapshot import Connection
 from qmon.tui.app import QmonApp
 from qmon.tui.screens.chooser import ChooserScreen

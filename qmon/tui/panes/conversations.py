@@ -12,8 +12,8 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from qmon.packets.conversations import Conversation, ConversationTable
-from qmon.packets.store import PacketStore
+from qmon.packets.store.conversations import Conversation, ConversationTable
+from qmon.packets.store.packet_store import PacketStore
 from qmon.tui.panes.header import amount
 from qmon.tui.panes.packet_list import shorten_address
 from qmon.tui.table import Cell, Column, TableView

@@ -17,7 +17,7 @@ from textual.widgets import Input, Static
 
 from qmon import text
 from qmon.errors import QmonError
-from qmon.packets.capture_filter import compile_filter
+from qmon.packets.filters.capture_filter import compile_filter
 
 
 class FilterBar(Vertical):

@@ -21,7 +21,7 @@ from qmon import text
 from qmon.errors import QmonError
 from qmon.packets.batch import Direction
 from qmon.packets.dissect import dissect
-from qmon.packets.store import PacketStore
+from qmon.packets.store.packet_store import PacketStore
 from qmon.tui.panes.detail import DetailTree
 from qmon.tui.panes.filter_bar import FilterBar
 from qmon.tui.panes.hexdump import HexView

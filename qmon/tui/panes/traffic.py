@@ -15,8 +15,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from qmon import text
-from qmon.packets.store import PacketStore
-from qmon.packets.traffic import Traffic
+from qmon.packets.store.packet_store import PacketStore
+from qmon.packets.store.traffic import Traffic
 from qmon.tui.braille import bars
 from qmon.tui.palette import palette_of
 from qmon.tui.panes.header import amount

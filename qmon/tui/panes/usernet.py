@@ -14,7 +14,7 @@ from textual.message import Message
 
 from qmon import text
 from qmon.monitor.hmp import Connection, Endpoint
-from qmon.packets.store import PacketStore
+from qmon.packets.store.packet_store import PacketStore
 from qmon.tui.joined import JoinedRow, join
 from qmon.tui.panes.header import amount
 from qmon.tui.table import Cell, Column, TableView

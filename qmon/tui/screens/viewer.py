@@ -15,8 +15,8 @@ from textual.app import ComposeResult
 
 from qmon import text
 from qmon.errors import QmonError
-from qmon.packets.file import CaptureFile
-from qmon.packets.store import PacketStore
+from qmon.packets.files.source import CaptureFile
+from qmon.packets.store.packet_store import PacketStore
 from qmon.tui.panes.conversations import ConversationsPane
 from qmon.tui.panes.header import Part, amount
 from qmon.tui.panes.key_bar import KeyBar

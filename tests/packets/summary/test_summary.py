@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from qmon.packets.file import CaptureFile
+from qmon.packets.files.source import CaptureFile
 from qmon.packets.summary import Summary, summarise
 from qmon.text import plain
 from tests.packets.traffic import damaged, frames, write_pcap

@@ -1,6 +1,6 @@
 import numpy as np
 
-from qmon.packets.traffic import Traffic
+from qmon.packets.store.traffic import Traffic
 from qmon.tui.panes.traffic import series
 
 

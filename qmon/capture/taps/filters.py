@@ -1,0 +1,245 @@
+"""One tap on one netdev: two of QEMU's filters, each writing to a memfd of ours.
+
+Owns the order of commands that never harms the VM: probe the netdev, probe the path, then add the filters; remove
+them on every way out. Must never send a `filter-dump` that can be foreseen to fail: QEMU then closes its descriptor
+0, whatever that is by then (net/dump.c, up to 11.1).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from qmon.capture.reading import kernel
+from qmon.capture.reading.follower import FileFollower, Follower
+from qmon.capture.reading.headers import HeaderFinder
+from qmon.capture.taps import sink
+from qmon.capture.taps.guardian import Guarded, guardian
+from qmon.errors import Interrupted, QmonError, Refused, TimedOut
+from qmon.monitor.session import Session
+from qmon.packets.batch import Direction
+
+REMOVAL_S = 3.0
+# QEMU's rx is what the netdev receives: what the guest sent.
+QUEUES = (("rx", Direction.OUT), ("tx", Direction.IN))
+# The longest header virtio-net puts before a frame; it must not cost bytes of the frame.
+_VIRTIO_HEADER = 12
+
+_UNFILTERABLE = ("multiqueue is not supported", "vhost is not supported")
+_WHY_NOT = (
+    (
+        "multiqueue is not supported",
+        "QEMU cannot filter a netdev with several queues",
+        "Start the VM without queues=, or capture the host's interface.",
+    ),
+    (
+        "vhost is not supported",
+        "with vhost=on packets never pass through QEMU",
+        "Start the VM with vhost=off, or capture the host's interface.",
+    ),
+    ("expects a network backend id", "there is no such netdev", "`qmon netdev ls` lists them."),
+)
+
+
+@dataclass(slots=True)
+class Channel:
+    """One filter and the memfd it writes to.
+
+    `headers` removes virtio-net headers where there may be some; `seconds` is added to the stamps (None: not known).
+    """
+
+    netdev: str
+    interface: int
+    filter_id: str
+    direction: Direction
+    follower: Follower
+    guarded: Guarded | None = None
+    headers: HeaderFinder | None = None
+    seconds: int | None = None
+    packets: int = 0
+    bytes: int = 0
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the file nears the length that QEMU's process may write."""
+        return self.guarded is not None and self.follower.read_bytes > self.guarded.largest_bytes // 3 * 2
+
+    def close(self) -> None:
+        """Let go of the memfd."""
+        if self.guarded is not None:
+            guardian().drop(self.guarded)
+        self.follower.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The VM a tap is made in: how to reach it, its process where known, and the limits its taps share.
+
+    `folder` is where QEMU shall write plain files; None: to memory of ours.
+    """
+
+    session: Session
+    pid: int | None
+    key: int
+    limit_bytes: int
+    snaplen: int
+    folder: Path | None
+    name: Callable[[str], str]  # Purpose → a new id of ours.
+
+
+async def open_tap(place: Place, netdev: str, interface: int) -> tuple[Channel, Channel]:
+    """Tap a netdev; return its two channels. `Refused` says why not and what would help."""
+    await probe_netdev(place, netdev)
+    async with AsyncExitStack() as undo:
+        channels = []
+        for queue, direction in QUEUES:
+            channel = await _open_channel(place, netdev, interface, queue, direction, undo)
+            channels.append(channel)
+        undo.pop_all()
+    return channels[0], channels[1]
+
+
+async def _open_channel(
+    place: Place, netdev: str, interface: int, queue: str, direction: Direction, undo: AsyncExitStack
+) -> Channel:
+    name = place.name(queue)
+    if place.folder is None:
+        follower = Follower(kernel.memory_file(f"qmon {netdev[:100]} {queue}"))
+    else:
+        follower = sink.plain_file(place.folder, name, place.pid, place.limit_bytes // len(QUEUES))
+    channel = Channel(netdev, interface, name, direction, follower)
+    undo.callback(channel.close)
+    channel.guarded = guardian().hold(
+        follower.fd,
+        vm=place.key,
+        pid=place.pid,
+        limit_bytes=place.limit_bytes,
+        largest_bytes=sink.largest_file(place.pid) // 4 * 3,
+    )
+    async with sink.as_path(place.session, follower, opaque=place.name("fd"), qemu_pid=place.pid) as path:
+        await probe_path(place, path)
+        undo.push_async_callback(remove_filter, place.session, channel)
+        await _add_filter(place, channel, queue, path)
+    if isinstance(follower, FileFollower):
+        await sink.wait_for_header(follower)
+    return channel
+
+
+async def probe_netdev(place: Place, netdev: str) -> None:
+    """Find out whether QEMU can filter a netdev, by a filter that cannot come to be: harmless in any case.
+
+    A mirror to a chardev that does not exist fails on that only after the netdev has passed all checks.
+    """
+    nowhere = place.name("mirror")
+    arguments = {"qom-type": "filter-mirror", "id": place.name("probe"), "netdev": netdev, "outdev": nowhere}
+    try:
+        await place.session.execute("object-add", arguments)
+    except Refused as problem:
+        if problem.qmp_class == "DeviceNotFound" or nowhere in problem.reason:
+            return
+        raise _explained(netdev, problem) from problem
+    await place.session.execute("object-del", {"id": arguments["id"]})
+
+
+def is_unfilterable(problem: Refused) -> bool:
+    """Say whether a netdev was refused because QEMU has no filters for its kind."""
+    return any(sign in problem.reason.lower() for sign in _UNFILTERABLE)
+
+
+def _explained(netdev: str, problem: Refused) -> Refused:
+    for sign, why, help_text in _WHY_NOT:
+        if sign in problem.reason.lower():
+            return Refused(
+                f"cannot tap {netdev}: {why}",
+                hint=help_text,
+                qmp_class=problem.qmp_class,
+                reason=problem.reason,
+            )
+    return Refused(
+        f"cannot tap {netdev}: QEMU says: {problem.reason}",
+        qmp_class=problem.qmp_class,
+        reason=problem.reason,
+    )
+
+
+async def probe_path(place: Place, path: str) -> None:
+    """Find out whether QEMU may open a path for writing, with its own rights, by a chardev: harmless in any case."""
+    name = place.name("path")
+    backend = {"type": "file", "data": {"out": path}}
+    try:
+        await place.session.execute("chardev-add", {"id": name, "backend": backend})
+    except TimedOut:
+        # It may have been added all the same.
+        with suppress(Refused):
+            await place.session.execute("chardev-remove", {"id": name})
+        raise
+    except Refused as problem:
+        raise Refused(
+            f"QEMU cannot open {path}: {problem.reason}",
+            hint="A confined QEMU (AppArmor, SELinux, chroot) may forbid it; see the capture guide.",
+            qmp_class=problem.qmp_class,
+            reason=problem.reason,
+        ) from problem
+    await place.session.execute("chardev-remove", {"id": name})
+
+
+async def _add_filter(place: Place, channel: Channel, queue: str, path: str) -> None:
+    arguments = {
+        "qom-type": "filter-dump",
+        "id": channel.filter_id,
+        "netdev": channel.netdev,
+        "queue": queue,
+        "file": path,
+        "maxlen": place.snaplen + _VIRTIO_HEADER,
+    }
+    try:
+        await place.session.execute("object-add", arguments)
+    except Refused as problem:
+        await heal_descriptor_0(place.session, opaque=place.name("fd"))
+        raise Refused(
+            f"cannot tap {channel.netdev}: QEMU passed the probe and then said: {problem.reason}",
+            qmp_class=problem.qmp_class,
+            reason=problem.reason,
+        ) from problem
+
+
+async def heal_descriptor_0(session: Session, *, opaque: str) -> bool:
+    """Fill QEMU's descriptor 0 with /dev/null if it is free; return whether it was.
+
+    A descriptor that is passed takes the lowest free number, so it lands on 0 exactly if 0 was closed.
+    """
+    if not session.can_pass_descriptors:
+        return False
+    nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        added = await session.pass_descriptor(nothing, opaque=opaque)
+        if added.fd == 0:
+            return True
+        await session.execute("remove-fd", {"fdset-id": added.fdset_id})
+        return False
+    finally:
+        os.close(nothing)
+
+
+async def remove_filter(session: Session, channel: Channel) -> str | None:
+    """Remove a filter from QEMU; where that cannot be done, stop its writing by the seal and return why."""
+    try:
+        await session.execute("object-del", {"id": channel.filter_id}, timeout_s=REMOVAL_S)
+    except Refused:
+        return None  # Its netdev was deleted, and the filter with it.
+    except (Interrupted, TimedOut) as problem:
+        channel.follower.seal()
+        return problem.message
+    return None
+
+
+async def remove_object(session: Session, name: str) -> bool:
+    """Remove somebody's filter by its id; return whether that was done."""
+    try:
+        await session.execute("object-del", {"id": name}, timeout_s=REMOVAL_S)
+    except QmonError:
+        return False
+    return True

@@ -1,0 +1,357 @@
+"""Reading pcapng: bytes in; interfaces, batches, notes, names, statistics and damage out.
+
+Format: https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng. Reads any number of sections of either byte order;
+packets in enhanced, simple and the old packet blocks; leaves out what it does not know (secrets, custom blocks). All
+packets of a buffer are taken at once; only the blocks between them cost Python time. Does no I/O.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+
+from qmon.errors import DamagedFile
+from qmon.packets.batch import Damage, Direction, FrameBatch, Interface, Names, Note
+from qmon.packets.copying import I64, U8, U32, U64, Mask, items_at
+from qmon.packets.files import pcapng_blocks as blocks
+from qmon.packets.files.feeding import Item, Reader, longest_frame
+from qmon.packets.files.pcapng_blocks import Clock, Described
+from qmon.packets.files.resync import LONGEST_BLOCK_BYTES, find_pcapng_block
+from qmon.packets.files.scan import Layout, walk
+
+LEAST_BLOCK = 12
+GUESS_BYTES = 2048
+MAX_INTERFACES = 0xFFFF
+# Bytes before the frame in the three kinds of packet blocks.
+_FRAME_AT = {blocks.ENHANCED_PACKET: 28, blocks.PACKET: 28, blocks.SIMPLE_PACKET: 12}
+_DIRECTION = np.array([Direction.UNKNOWN, Direction.IN, Direction.OUT, Direction.UNKNOWN], np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    offset: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Packets:
+    """The packet blocks of a buffer: where they begin and end, and what their heads say (n rows each)."""
+
+    start: I64
+    end: I64
+    kind: U32
+    interface: U32
+    stamp: U64
+    captured: U32
+    length: U32
+    frame: I64
+
+    def select(self, which: Mask) -> _Packets:
+        return _Packets(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
+
+
+class PcapngReader(Reader):
+    """Takes the bytes of one capture. `interfaces` are those described so far, of all sections."""
+
+    def __init__(self, *, base: int = 0) -> None:
+        super().__init__(base=base)
+        self.need = LEAST_BLOCK
+        self.interfaces: list[Interface] = []
+        self._section: list[Described] = []
+        self._order = ""
+        self._lost: _Lost | None = None
+
+    def parse(self, data: U8, *, final: bool) -> tuple[list[Item], int]:
+        """See `Reader.parse`."""
+        items: list[Item] = []
+        at = 0
+        while True:
+            if self._lost is not None:
+                at = self._search(data, self._lost, at, items, final=final)
+                if self._lost is not None:
+                    break
+            if len(data) - at >= LEAST_BLOCK and _number(data, at, "<") == blocks.SECTION:
+                self._turn(data, at)
+            if not self._order:
+                break
+            at = self._sound_blocks(data, at, items)
+            if _is_turn(data, at, self._order):
+                continue
+            reason = self._is_damaged(data, at)
+            if reason is None:
+                break
+            self._lost = _Lost(self.position + at, reason)
+            at += 1
+        if final and at < len(data):
+            items.append(Damage(self.position + at, "the file ends within a block", len(data) - at))
+            at = len(data)
+        self.position += at
+        return items, at
+
+    # Walking over blocks
+
+    def _turn(self, data: U8, at: int) -> None:
+        """A section begins: learn its byte order."""
+        for order in "<>":
+            if _number(data, at + 8, order) == blocks.BYTE_ORDER_MAGIC:
+                self._order = order
+                return
+        if not self._order:
+            raise DamagedFile("this is not a pcapng capture: its byte order cannot be told", offset=0)
+
+    def _sound_blocks(self, data: U8, at: int, items: list[Item]) -> int:
+        """Take all whole and sound blocks of this byte order from `at` on; return where they end."""
+        start, stop = walk(data, at, len(data), self._layout(), _Guesser(data, at, self._order))
+        if not len(start):
+            return stop
+        kind_of = self._order + "u4"
+        head = items_at(data, 8, start).view(kind_of).reshape(-1, 2).astype(np.uint32)
+        kind, size = head[:, 0], head[:, 1].astype(np.int64)
+        end = np.append(start[1:], stop)
+        behind = items_at(data, 4, end - 4).view(kind_of).astype(np.int64)
+        sound = (size == behind) & (size == end - start) & (size % 4 == 0) & (size <= LONGEST_BLOCK_BYTES)
+        turned = (kind == blocks.SECTION) & (
+            items_at(data, 4, np.minimum(start + 8, len(data) - 4)).view(kind_of) != blocks.BYTE_ORDER_MAGIC
+        )
+        sound &= ~turned
+        if not sound.all():
+            count = int(np.argmin(sound))
+            stop = int(start[count])
+            start, end, kind = start[:count], end[:count], kind[:count]
+        self._take(data, start, end, kind, items)
+        return stop
+
+    def _take(self, data: U8, start: I64, end: I64, kind: U32, items: list[Item]) -> None:
+        """Take sound blocks; a section's beginning parts the packets before it from those behind."""
+        packet = (kind == blocks.ENHANCED_PACKET) | (kind == blocks.SIMPLE_PACKET) | (kind == blocks.PACKET)
+        first = 0
+        for index in np.flatnonzero(~packet).tolist():
+            if kind[index] == blocks.SECTION:
+                self._packets(
+                    data, start[first:index], end[first:index], kind[first:index], packet[first:index], items
+                )
+                first = index
+                self._section = []
+            body = data[int(start[index]) + 8 : int(end[index]) - 4].tobytes()
+            self._other_block(int(kind[index]), body, int(start[index]), items)
+        self._packets(data, start[first:], end[first:], kind[first:], packet[first:], items)
+
+    def _layout(self) -> Layout:
+        return Layout(4, 0, LEAST_BLOCK, self._order)
+
+    # Blocks that are no packets
+
+    def _other_block(self, kind: int, body: bytes, at: int, items: list[Item]) -> None:
+        order = self._order
+        if kind == blocks.SECTION and len(body) >= 16:
+            comments = [blocks.text(value) for code, value in blocks.options(body[16:], order) if code == 1]
+            items.extend(Note(0, comment, "comment") for comment in comments)
+        elif kind == blocks.INTERFACE and len(body) >= 8:
+            self._describe(*blocks.parse_interface(body, order), at, items)
+        elif kind == blocks.NAMES:
+            pairs = blocks.parse_names(body, order)
+            if pairs:
+                items.append(Names(pairs))
+        elif kind == blocks.STATISTICS and len(body) >= 12:
+            statistics = blocks.parse_statistics(body, order, self._section)
+            if statistics is not None:
+                items.append(statistics)
+
+    def _describe(self, interface: Interface, clock: Clock, at: int, items: list[Item]) -> None:
+        taken = {one.index for one in self._section}
+        # A section that describes the same interface again (files joined end to end) means the same one.
+        same = [i for i, known in enumerate(self.interfaces) if known == interface and i not in taken]
+        if same:
+            index = same[0]
+        elif len(self.interfaces) >= MAX_INTERFACES:
+            items.append(Damage(self.position + at, f"more than {MAX_INTERFACES} interfaces", 0))
+            return
+        else:
+            index = len(self.interfaces)
+            self.interfaces.append(interface)
+            items.append(interface)
+        self._section.append(Described(interface, clock, index))
+
+    # Packets
+
+    def _packets(self, data: U8, start: I64, end: I64, kind: U32, packet: Mask, items: list[Item]) -> None:
+        start, end, kind = start[packet], end[packet], kind[packet]
+        room = (end - start) >= np.where(kind == blocks.SIMPLE_PACKET, 16, 32)
+        self._complain(start[~room], "a packet block is too short for a packet", items)
+        if not room.any():
+            return
+        packets = self._heads(data, start[room], end[room], kind[room])
+        limits = [longest_frame(one.interface.link_type) for one in self._section] or [0]
+        known = packets.interface < len(self._section)
+        self._complain(packets.start[~known], "a packet of an interface that was never described", items)
+        packets = packets.select(known)
+        fits = packets.frame + packets.captured.astype(np.int64) <= packets.end - 4
+        fits &= packets.captured <= np.array(limits, np.uint32)[packets.interface] if len(known) else fits
+        self._complain(packets.start[~fits], "a packet claims more bytes than its block has", items)
+        packets = packets.select(fits)
+        if len(packets.start):
+            items.append(self._batch(data, packets, items))
+
+    def _complain(self, start: I64, reason: str, items: list[Item]) -> None:
+        items.extend(Damage(self.position + at, reason, 0) for at in start.tolist())
+
+    def _heads(self, data: U8, start: I64, end: I64, kind: U32) -> _Packets:
+        order = self._order
+        # Simple blocks may be shorter than the bytes read here, but not shorter than 16.
+        within = np.minimum(start, len(data) - 28) if len(data) >= 28 else start
+        if len(data) < 28:
+            data = np.concatenate((data, np.zeros(28, np.uint8)))
+        head = items_at(data, 28, within).view(order + "u4").reshape(-1, 7).astype(np.uint32)
+        interface, stamp = head[:, 2], head[:, 3].astype(np.uint64) << np.uint64(32) | head[:, 4]
+        captured, length = head[:, 5], head[:, 6]
+        frame = start + 28
+        old = kind == blocks.PACKET
+        if old.any():
+            # The interface is the first half of that word, whatever the order; the other half counts drops.
+            interface = np.where(old, interface >> 16 if order == ">" else interface & 0xFFFF, interface)
+        simple = kind == blocks.SIMPLE_PACKET
+        if simple.any():
+            wire = items_at(data, 4, start + 8).view(order + "u4").astype(np.uint32)
+            snaplen = (self._section[0].interface.snaplen if self._section else 0) or 0xFFFF_FFFF
+            held = np.minimum(np.minimum(wire, snaplen), (end - start - 16).astype(np.uint32))
+            interface = np.where(simple, 0, interface)
+            stamp = np.where(simple, np.uint64(0), stamp)
+            captured, length = np.where(simple, held, captured), np.where(simple, wire, length)
+            frame = np.where(simple, start + 12, frame)
+        return _Packets(start, end, kind, interface, stamp, captured, length, frame)
+
+    def _batch(self, data: U8, packets: _Packets, items: list[Item]) -> FrameBatch:
+        """Make a batch; what options say besides a direction goes to `items`, before it."""
+        time_ns = self._times(packets)
+        index = np.array([one.index for one in self._section], np.uint16)[packets.interface]
+        direction = np.zeros(len(time_ns), np.uint8)
+        options = packets.frame + (packets.captured.astype(np.int64) + 3 & ~3)
+        has = (packets.end - 4 - options >= 8) & (packets.kind != blocks.SIMPLE_PACKET)
+        comments: list[tuple[int, str]] = []
+        if has.any():
+            rows = np.flatnonzero(has)
+            first = items_at(data, 8, options[rows]).view(self._order + "u4").reshape(-1, 2)
+            # An options list that begins with the flags and, being of 12 or 8 bytes, has nothing else.
+            code = struct.unpack(self._order + "I", struct.pack(self._order + "HH", blocks.EPB_FLAGS, 4))[0]
+            plain = (first[:, 0] == code) & (packets.end[rows] - 4 - options[rows] <= 12)
+            direction[rows[plain]] = _DIRECTION[first[plain, 1] & 3]
+            for row in rows[~plain].tolist():
+                value = data[int(options[row]) : int(packets.end[row]) - 4].tobytes()
+                direction[row] = self._options(
+                    value, row, int(time_ns[row]), int(index[row]), comments, items
+                )
+        return FrameBatch(
+            data=data,
+            offset=packets.frame,
+            captured=packets.captured,
+            length=packets.length,
+            time_ns=time_ns,
+            interface=index,
+            direction=direction,
+            position=packets.frame + self.position,
+            comments=tuple(comments),
+        )
+
+    def _times(self, packets: _Packets) -> I64:
+        clocks = [one.clock for one in self._section]
+        if all(clock == clocks[0] for clock in clocks):
+            time_ns = clocks[0].nanoseconds(packets.stamp)
+        else:
+            time_ns = np.zeros(len(packets.stamp), np.int64)
+            for which, clock in enumerate(clocks):
+                mine = packets.interface == which
+                time_ns[mine] = clock.nanoseconds(packets.stamp[mine])
+        simple = packets.kind == blocks.SIMPLE_PACKET
+        if simple.any():
+            # A simple packet has no stamp: nothing is claimed.
+            time_ns[simple] = 0
+        return time_ns
+
+    def _options(
+        self,
+        value: bytes,
+        row: int,
+        time_ns: int,
+        interface: int,
+        comments: list[tuple[int, str]],
+        items: list[Item],
+    ) -> int:
+        """Read one packet's options; return its direction."""
+        direction = int(Direction.UNKNOWN)
+        for code, content in blocks.options(value, self._order):
+            if code == blocks.OPT_COMMENT:
+                comments.append((row, blocks.text(content)))
+            elif code == blocks.EPB_FLAGS and len(content) == 4:
+                direction = int(_DIRECTION[struct.unpack(self._order + "I", content)[0] & 3])
+            elif code == blocks.EPB_DROPCOUNT and len(content) == 8:
+                dropped = struct.unpack(self._order + "Q", content)[0]
+                if dropped:
+                    items.append(
+                        Note(time_ns, f"{dropped} packets were lost before this one", "gap", interface)
+                    )
+        return direction
+
+    # Damage
+
+    def _is_damaged(self, data: U8, at: int) -> str | None:
+        """Say why what stands at `at` cannot be a block; if it may be one, set what it needs to be whole."""
+        self.need = LEAST_BLOCK
+        if at + LEAST_BLOCK > len(data):
+            return None
+        size = _number(data, at + 4, self._order)
+        if size < LEAST_BLOCK or size % 4 or size > LONGEST_BLOCK_BYTES:
+            return f"a block claims {size} bytes, which cannot be"
+        if at + size > len(data):
+            self.need = size
+            return None
+        return "a block's length is not the same before and behind it"
+
+    def _search(self, data: U8, lost: _Lost, at: int, items: list[Item], *, final: bool) -> int:
+        """Look for the next block behind damage; return where it begins, or up to where there is surely none."""
+        found, at = find_pcapng_block(data, at, self._order, final=final)
+        if not found and not final:
+            self.need = len(data) - at + 1
+            return at
+        if not found:
+            at = len(data)
+        items.append(Damage(lost.offset, lost.reason, self.position + at - lost.offset))
+        self._lost = None
+        return at
+
+
+class _Guesser:
+    """Guesses where blocks may begin: where an enhanced packet's type stands, and its length also ends it."""
+
+    def __init__(self, data: U8, at: int, order: str) -> None:
+        self._data = data
+        self._at = at
+        self._order = order
+
+    def __call__(self, near: I64) -> I64:
+        # Blocks begin in steps of four bytes from where one begins.
+        near = near - (near - self._at) % 4
+        near = near[near + GUESS_BYTES <= len(self._data)]
+        kind = self._order + "u4"
+        words = items_at(self._data, GUESS_BYTES, near).view(kind).reshape(len(near), GUESS_BYTES // 4)
+        hit = words[:, :-1] == blocks.ENHANCED_PACKET
+        where = hit.argmax(axis=1)
+        which = np.arange(len(near))
+        size = words[which, where + 1].astype(np.int64)
+        found = near + where * 4
+        likely = hit[which, where] & (size >= 32) & (found + size <= len(self._data))
+        found, size = found[likely], size[likely]
+        result: I64 = found[items_at(self._data, 4, found + size - 4).view(kind) == size]
+        return result
+
+
+def _number(data: U8, at: int, order: str) -> int:
+    return int(struct.unpack_from(order + "I", data.data, at)[0])
+
+
+def _is_turn(data: U8, at: int, order: str) -> bool:
+    """Say whether a section of the other byte order begins here."""
+    if at + LEAST_BLOCK > len(data) or _number(data, at, "<") != blocks.SECTION:
+        return False
+    return _number(data, at + 8, "<" if order == ">" else ">") == blocks.BYTE_ORDER_MAGIC
