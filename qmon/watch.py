@@ -22,7 +22,7 @@ from qmon.capture.vm import VmCapture
 from qmon.errors import CannotAttach, Interrupted, QmonError, Refused, TimedOut
 from qmon.monitor import commands
 from qmon.monitor.address import Pid, Target
-from qmon.monitor.discovery import Resolved, Vm, resolve
+from qmon.monitor.discovery import Resolved, Vm, find
 from qmon.monitor.events import Event
 from qmon.monitor.session import Session
 from qmon.network import inspect
@@ -214,7 +214,7 @@ class Watch:
         self._capture = None
 
     async def _attach(self) -> tuple[Resolved, Session]:
-        resolved = resolve(self._target)
+        resolved = await find(self._target)
         session = await Session.attach(resolved.address)
         try:
             status = await commands.query_status(session)

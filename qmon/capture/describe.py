@@ -56,7 +56,7 @@ def _mac(nic: Nic | None) -> bytes | None:
 def names(stacks: Iterable[tuple[Netdev, Sequence[Options]]]) -> dict[str, str]:
     """Return what the addresses of user-mode stacks stand for; nothing of those whose addresses are not known.
 
-    `stacks` are netdevs, each with the networks that its QEMU was started with (`userstack.started_with`). An address
+    `stacks` are netdevs, each with the networks that its QEMU was started with (`Vm.networks`). An address
     that several stacks use for the same is named without one's id, one that they use for different things not at all.
     """
     found: dict[str, set[tuple[str, str]]] = {}

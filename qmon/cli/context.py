@@ -42,11 +42,11 @@ class Context:
             )
         return targets[0] if targets else None
 
-    def resolve(self) -> Resolved:
+    async def resolve(self) -> Resolved:
         """Return the monitor to attach to, and the process behind it where that can be seen."""
-        from qmon.monitor.discovery import resolve
+        from qmon.monitor.discovery import find
 
-        return resolve(self.target())
+        return await find(self.target())
 
     @asynccontextmanager
     async def attach(self) -> AsyncIterator[Session]:
@@ -56,6 +56,6 @@ class Context:
 
         target = self.target()
         # Whose socket it is need not be known to talk to it, and would have to be looked for in all of /proc.
-        address = target if isinstance(target, UnixAddress | TcpAddress) else self.resolve().address
+        address = target if isinstance(target, UnixAddress | TcpAddress) else (await self.resolve()).address
         async with await Session.attach(address) as session:
             yield session

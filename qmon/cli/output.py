@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from qmon.packets.lines import Line
 
 SCHEMA_VERSION = 1
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 T = TypeVar("T")
@@ -77,13 +79,34 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 def document(content: Mapping[str, object]) -> None:
     """Print one JSON object, indented, with its schema version first."""
-    data(json.dumps({"schema_version": SCHEMA_VERSION, **content}, indent=2), harmless=True)
+    data(_json({"schema_version": SCHEMA_VERSION, **content}, indent=2), harmless=True)
 
 
 def line(content: Mapping[str, object]) -> None:
     """Print one JSON object on one line, with its schema version first, at once."""
-    data(json.dumps({"schema_version": SCHEMA_VERSION, **content}, separators=(",", ":")), harmless=True)
+    data(_json({"schema_version": SCHEMA_VERSION, **content}, separators=(",", ":")), harmless=True)
     sys.stdout.flush()
+
+
+def _json(content: object, *, indent: int | None = None, separators: tuple[str, str] | None = None) -> str:
+    said = json.dumps(content, indent=indent, separators=separators)
+    if "\\ud" in said:  # Perhaps a lone surrogate, at which most readers of JSON stop.
+        said = json.dumps(_encodable(content), indent=indent, separators=separators)
+    return said
+
+
+def _encodable(value: object) -> object:
+    """Return a value of JSON with each lone surrogate in its texts shown as an escape: a byte as ``\\xNN``."""
+    if isinstance(value, str):
+        return _SURROGATE.sub(_shown, value)
+    if isinstance(value, Mapping):
+        return {_SURROGATE.sub(_shown, str(key)): _encodable(member) for key, member in value.items()}
+    return [_encodable(member) for member in value] if isinstance(value, list | tuple) else value
+
+
+def _shown(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
 def packet_line(packet: Line) -> None:

@@ -129,7 +129,7 @@ def _connected(address: Address, deadline: float) -> socket.socket:
         return socket.create_connection((address.host, address.port), timeout=_left(deadline))
     monitor = unix.unix_socket()
     try:
-        unix.connect(monitor, address.path)
+        unix.connect(monitor, address)
     except OSError:
         monitor.close()
         raise

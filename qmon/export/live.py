@@ -20,11 +20,10 @@ from qmon.errors import Refused, UsageError
 from qmon.export.record import Source
 from qmon.monitor.address import Target
 from qmon.monitor.commands import query_name
-from qmon.monitor.discovery import Resolved, read_vm, resolve
+from qmon.monitor.discovery import Resolved, find, seen
 from qmon.monitor.session import Session
 from qmon.network.inspect import inspect
 from qmon.network.model import Network
-from qmon.network.userstack import started_with
 from qmon.packets.batch import DEFAULT_SNAPLEN
 
 
@@ -95,23 +94,24 @@ async def open_live(wanted: Wanted, talk: Callable[[str], None]) -> AsyncIterato
             tapped += [label + netdev for netdev in await _tap(capture, vm, wanted, talk)]
             sources.append(Source(capture, label, _over(capture, vm, join=wanted.all)))
         try:
-            yield Live(tuple(sources), _names(vms), _comment(vms), tuple(tapped))
+            yield Live(tuple(sources), await _names(vms), _comment(vms), tuple(tapped))
         finally:
             for source in sources:
                 if source.over is not None:
                     source.over.close()
 
 
-def _names(vms: Sequence[_Attached]) -> dict[str, str]:
+async def _names(vms: Sequence[_Attached]) -> dict[str, str]:
     stacks = []
     for vm in vms:
-        networks = started_with(vm.resolved.vm or read_vm(vm.pid or 0))
+        process = vm.resolved.vm or await seen(vm.pid)
+        networks = process.networks if process else ()
         stacks += [(netdev, networks) for netdev in vm.network.netdevs if netdev.id in vm.netdevs]
     return describe.names(stacks)
 
 
 async def _attach(stack: AsyncExitStack, target: Target | None) -> _Attached:
-    resolved = resolve(target)
+    resolved = await find(target)
     session = await stack.enter_async_context(await Session.attach(resolved.address))
     name = resolved.vm.name if resolved.vm else await query_name(session)
     return _Attached(str(target or resolved.address), resolved, session, name, await inspect(session))

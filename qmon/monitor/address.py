@@ -12,17 +12,22 @@ from dataclasses import dataclass
 from qmon.errors import UsageError
 
 _PID = re.compile(r"pid:([0-9]{1,10})")
+_PADDED = ",tight=off"
 _HOST_PORT = re.compile(r"(?:tcp:)?(\[[0-9A-Fa-f:.%\w]+\]|[^\s/:\[\]]+):([0-9]{1,5})")
 
 
 @dataclass(frozen=True, slots=True)
 class UnixAddress:
-    """A unix socket; an abstract one starts with ``@``."""
+    """A unix socket; an abstract one starts with ``@``.
+
+    The name of a `padded` one fills its address with NULs, as QEMU makes it with tight=off.
+    """
 
     path: str
+    padded: bool = False
 
     def __str__(self) -> str:
-        return f"unix:{self.path}"
+        return f"unix:{self.path}{_PADDED if self.padded else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,4 +89,6 @@ def parse_target(text: str) -> Target:
 def _unix(path: str, given: str) -> UnixAddress:
     if not path or "\0" in path:
         raise UsageError(f"'{given}' names no socket", hint="say unix:/path/to/socket")
-    return UnixAddress(path if path.startswith("@") else os.path.abspath(path))  # noqa: PTH100
+    if path.startswith("@"):
+        return UnixAddress(path.removesuffix(_PADDED), padded=path.endswith(_PADDED))
+    return UnixAddress(os.path.abspath(path))  # noqa: PTH100

@@ -34,6 +34,8 @@ _TELLING = frozenset(
 )
 _SOCKET_SCHEMES = ("unix", "tcp", "telnet", "tn3270", "websocket")
 _ON = frozenset({"on", "yes", "true"})
+# Of more files than this the rest is left unread: who names so many is up to no good.
+_FILES_LIMIT = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,15 @@ class Chardev:
     """Where a monitor listens, as the command line says it; `path`, `fd` or `host` and `port`, or none of them.
 
     `listens` is False for a socket that QEMU connects to, `waits` is True where the VM starts only when the
-    first client has come.
+    first client has come. The name of a `padded` abstract socket fills its address with NULs (tight=off); a
+    `shared` device has other users beside the monitor (mux=on).
     """
 
     backend: str
     path: str | None = None
     abstract: bool = False
+    padded: bool = False
+    shared: bool = False
     host: str | None = None
     port: str | None = None
     fd: str | None = None
@@ -68,12 +73,14 @@ class CommandLine:
     """What a QEMU was started with; `networks` are the options of its netdevs, with `type`, and `id` if they have one.
 
     A QEMU that is told of no network has one of its own; it is among them, whether `-nodefaults` forbids it or not.
+    `unread` are the `-readconfig` files whose content is not known.
     """
 
     name: str | None
     machine: str | None
     monitors: tuple[Monitor, ...]
     networks: tuple[Mapping[str, str], ...]
+    unread: tuple[str, ...] = ()
 
 
 @dataclass
@@ -83,6 +90,7 @@ class _Collected:
     chardevs: dict[str, Chardev] = field(default_factory=dict)
     monitors: list[tuple[str, Chardev | str]] = field(default_factory=list)
     networks: list[dict[str, str]] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
     has_default_network: bool = True
 
 
@@ -121,11 +129,16 @@ def binary(executable: str, argv: Sequence[str]) -> str:
 
 def parse(argv: Sequence[str], read_config: Callable[[str], str | None]) -> CommandLine:
     """Read a command line; `read_config` returns a file's text, or None where it cannot be read."""
-    found = _Collected()
+    found, files = _Collected(), 0
     for option, value in _options(argv):
         handler = _HANDLERS.get(option)
         if option == "readconfig":
-            _configuration(read_config(value) or "", found)
+            files += 1
+            text = read_config(value) if files <= _FILES_LIMIT else None
+            if text is None:
+                found.unread.append(value)
+            else:
+                _configuration(text, found)
         elif handler is not None:
             handler(value, found)
     monitors = []
@@ -133,7 +146,8 @@ def parse(argv: Sequence[str], read_config: Callable[[str], str | None]) -> Comm
         chardev = found.chardevs.get(place, Chardev("missing")) if isinstance(place, str) else place
         monitors.append(Monitor(protocol, chardev))
     default = ({"type": "user"},) if found.has_default_network else ()
-    return CommandLine(found.name, found.machine, tuple(monitors), (*found.networks, *default))
+    networks = (*found.networks, *default)
+    return CommandLine(found.name, found.machine, tuple(monitors), networks, tuple(found.unread))
 
 
 def _options(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -191,6 +205,8 @@ def _chardev(options: Mapping[str, str]) -> Chardev:
         backend=backend,
         path=options.get("path"),
         abstract=options.get("abstract", "off") in _ON,
+        padded=options.get("tight", "on") not in _ON,
+        shared=options.get("mux", "off") in _ON,
         host=options.get("host"),
         port=options.get("port"),
         fd=options.get("fd"),

@@ -37,7 +37,7 @@ def connect_unix(address: UnixAddress) -> socket.socket:
     """Connect to a unix socket, which is immediate or refused."""
     sock = unix.unix_socket()
     try:
-        unix.connect(sock, address.path)
+        unix.connect(sock, address)
     except OSError as problem:
         sock.close()
         why = "that is not a socket" if _is_no_socket(address.path) else _why(problem)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qmon.errors import CannotAttach
 from qmon.monitor import processes, relay
+from qmon.monitor.aside import aside
 from qmon.monitor.connection import Connection, RawMessage
 from qmon.monitor.dial import dial
 from qmon.monitor.sharing import Lock, NotPrivate, Place
@@ -25,6 +27,7 @@ OnEvent = Callable[[RawMessage], None]
 # How long a monitor may look busy before it is called so: its last client may just be leaving.
 PATIENCE_S = 0.5
 _PAUSE_S = 0.01
+_LOOK_S = 2.0
 SECOND_MONITOR = (
     "Give the VM a second monitor when it is started: -qmp unix:/tmp/second.sock,server=on,wait=off "
     "(then: qmon --vm /tmp/second.sock …)."
@@ -76,7 +79,7 @@ async def join(
         if loop.time() >= deadline:
             raise CannotAttach(
                 f"cannot attach to {address}: another qmon has held it for {timeout_s:g} s without sharing it"
-                + _by(place.locked_by())
+                + await _by(place.locked_by())
             )
         await asyncio.sleep(_PAUSE_S)
 
@@ -108,14 +111,14 @@ async def _attach(address: Address, deadline: float, patience_s: float, on_event
     patience_end = min(loop.time() + patience_s, deadline)
     while (clients := processes.clients_of(address)) and (clients.connected or clients.pending):
         if loop.time() >= patience_end:
-            raise _busy(address, clients)
+            raise await _busy(address, clients)
         await asyncio.sleep(_PAUSE_S)
     left_s = max(deadline - loop.time(), 0.1)
     sock = await dial(address, timeout_s=left_s)
     try:
         return await Connection.open(sock, timeout_s=max(deadline - loop.time(), 0.1), on_event=on_event)
     except CannotAttach as problem:
-        vm = processes.owner((clients.listener,)) if clients else None
+        vm = await _owner((clients.listener,)) if clients else None
         raise _explained(address, problem, vm) from problem
 
 
@@ -126,9 +129,9 @@ async def _join_relay(address: Address, place: Place, deadline: float, on_event:
     if sock is None:
         return None
     holder = place.locked_by()
-    if (stopped := processes.process(holder) if holder else None) and stopped.stopped:
+    if holder and processes.is_stopped(holder):
         sock.close()
-        raise _stopped(address, stopped)
+        raise await _stopped(address, holder)
     try:
         connection = await Connection.open(
             sock, timeout_s=max(deadline - loop.time(), 0.1), on_event=on_event
@@ -137,32 +140,45 @@ async def _join_relay(address: Address, place: Place, deadline: float, on_event:
         if loop.time() < deadline:
             return None  # It ended just now: its successor will listen.
         raise CannotAttach(
-            f"cannot attach to {address}: the qmon that holds it does not answer" + _by(holder)
+            f"cannot attach to {address}: the qmon that holds it does not answer" + await _by(holder)
         ) from problem
     about = connection.greeting.get(relay.GREETING_KEY)
     return Joined(connection, None, about if isinstance(about, dict) else {})
 
 
-def _by(pid: int | None) -> str:
-    found = processes.process(pid) if pid else None
+# Who is in the way. A process is asked aside, for one that does not want to be looked at can make that last.
+
+
+async def _owner(inodes: tuple[int, ...]) -> processes.Process | None:
+    try:
+        return await aside(partial(processes.owner, inodes), timeout_s=_LOOK_S)
+    except TimeoutError:
+        return None
+
+
+async def _by(pid: int | None) -> str:
+    try:
+        found = await aside(partial(processes.process, pid), timeout_s=_LOOK_S) if pid else None
+    except TimeoutError:
+        found = None
     return f": {found}" if found else ""
 
 
-def _stopped(address: Address, holder: processes.Process) -> CannotAttach:
+async def _stopped(address: Address, holder: int) -> CannotAttach:
     return CannotAttach(
-        f"cannot attach to {address}: it is held by {holder}",
-        hint=f"Let it go on (kill -CONT {holder.pid}) or end it; its monitor is then shared or taken over.",
+        f"cannot attach to {address}: the qmon that holds it is stopped{await _by(holder)}",
+        hint=f"Continue it (kill -CONT {holder}) or end it; its monitor is then shared or taken over.",
     )
 
 
-def _busy(address: Address, clients: processes.Clients) -> CannotAttach:
-    holder = processes.owner(clients.inodes)
+async def _busy(address: Address, clients: processes.Clients) -> CannotAttach:
+    holder = await _owner(clients.inodes)
     if holder:
-        who = f"it has a client already: {holder}"
+        who = f"it already has a client: {holder}"
     elif any(clients.inodes):
-        who = "it has a client already (of another user, or out of sight)"
+        who = "it already has a client (of another user, or out of sight)"
     else:
-        listener = processes.owner((clients.listener,))
+        listener = await _owner((clients.listener,))
         who = "it has not let its last client go yet" + (f"; it belongs to {listener}" if listener else "")
     return CannotAttach(
         f"cannot attach to {address}: {who}", hint=f"A monitor serves one client at a time. {SECOND_MONITOR}"

@@ -16,10 +16,12 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qmon.monitor.strangers import read_start
+from qmon.monitor.unix import abstract_name
 from qmon.text import cut, plain_bytes
 
 if TYPE_CHECKING:
-    from qmon.monitor.address import Address, TcpAddress
+    from qmon.monitor.address import Address, TcpAddress, UnixAddress
 
 _SOCK_DIAG_BY_FAMILY, _DUMP_REQUEST, _NLMSG_ERROR, _NLMSG_DONE = 20, 0x301, 2, 3
 _NETLINK_SOCK_DIAG = 4
@@ -27,6 +29,9 @@ _NAME, _VFS, _PEER, _PENDING = 0, 1, 2, 3
 _SHOW = 1 << _NAME | 1 << _VFS | 1 << _PEER | 1 << _PENDING
 _ESTABLISHED, _LISTENING = 1, 10
 _EVERY_STATE = 0xFFFFFFFF
+_STOPPED = (b"T", b"t")
+# Enough for a message; a process can make the kernel show gigabytes.
+_COMMAND_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ def clients_of(address: Address) -> Clients | None:
     from qmon.monitor.address import TcpAddress
 
     try:
-        return _tcp_clients(address) if isinstance(address, TcpAddress) else _unix_clients(address.path)
+        return _tcp_clients(address) if isinstance(address, TcpAddress) else _unix_clients(address)
     except OSError:
         return None
 
@@ -67,13 +72,20 @@ def clients_of(address: Address) -> Clients | None:
 def process(pid: int) -> Process | None:
     """Return what runs as `pid`, None if nothing does."""
     try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ")
+        words = read_start(f"/proc/{pid}/cmdline", _COMMAND_BYTES)
+        command = words.rstrip(b"\0").replace(b"\0", b" ")
     except OSError:
         return None
     stat = _stat(pid)
     if stat is None:
         return None
-    return Process(pid, cut(plain_bytes(command or stat.name), 80), stat.state in (b"T", b"t"))
+    return Process(pid, cut(plain_bytes(command or stat.name), 80), stat.state in _STOPPED)
+
+
+def is_stopped(pid: int) -> bool:
+    """Tell whether a process is stopped (by Ctrl-Z, SIGSTOP or a debugger)."""
+    stat = _stat(pid)
+    return stat is not None and stat.state in _STOPPED
 
 
 def start_ticks(pid: int) -> int | None:
@@ -148,9 +160,10 @@ class _UnixSocket:
     pending: tuple[int, ...]
 
 
-def _unix_clients(path: str) -> Clients | None:
-    if path.startswith("@"):
-        names, file = {b"\0" + os.fsencode(path[1:])}, None
+def _unix_clients(address: UnixAddress) -> Clients | None:
+    path, abstract = address.path, abstract_name(address)
+    if abstract is not None:
+        names, file = {abstract}, None
     else:
         # A path through /proc/PID/root is one in another mount namespace: resolved, it would name one in ours.
         away = path.startswith("/proc/")

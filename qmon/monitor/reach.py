@@ -12,12 +12,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from qmon.monitor import processes
+from qmon.monitor import processes, strangers, unix
 from qmon.monitor.address import Address, TcpAddress, UnixAddress
 from qmon.monitor.commandline import Chardev, Monitor
 from qmon.text import plain
 
 _CONNECTING, _CONNECTED = "02", "03"
+# A path that means another file to each process: these of a VM are looked up in its own place.
+_OWN = {"/dev/stdin": "fd/0", "/dev/stdout": "fd/1", "/dev/stderr": "fd/2"}
+_OWN_FOLDERS = {"/dev/fd/": "fd/", "/proc/self/": "", "/proc/thread-self/": ""}
+_CONFIGURATION_BYTES = 1 << 20
+_ENVIRONMENT_BYTES = 1 << 20
 _EVERY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1", "": "127.0.0.1"}
 
 
@@ -46,11 +51,14 @@ def look(pid: int, monitor: Monitor, owners: processes.Owners) -> MonitorSocket:
 
 
 def text_of(pid: int, path: str) -> str | None:
-    """Return the text of a file that a VM names on its command line, None if it cannot be read from here."""
+    """Return the text (its first MiB) of a file that a VM names on its command line.
+
+    None if it is not a regular file, or cannot be read from here.
+    """
     for candidate in _spellings(pid, path):
         try:
-            return Path(candidate).read_text(encoding="utf-8", errors="replace")[:1_000_000]
-        except OSError:
+            return strangers.read_start(candidate, _CONFIGURATION_BYTES).decode("utf-8", "replace")
+        except (OSError, ValueError):
             continue
     return None
 
@@ -66,6 +74,10 @@ def _look(pid: int, protocol: str, chardev: Chardev, owners: processes.Owners) -
         raise _Unreachable(f"its monitor is on {plain(chardev.backend)}, not on a socket")
     if not chardev.plain:
         raise _Unreachable("its monitor speaks telnet, websocket or TLS")
+    if chardev.shared:
+        raise _Unreachable(
+            "its monitor shares a socket with other devices (mux=on): what is sent may go to those"
+        )
     if not chardev.listens and chardev.fd is None:
         raise _Unreachable("its monitor connects to somebody instead of listening")
     address = _address(pid, chardev)
@@ -93,7 +105,7 @@ def _address(pid: int, chardev: Chardev) -> Address:
         if not chardev.abstract:
             return UnixAddress(_reachable(pid, chardev.path))
         _check_network(pid, f"the abstract socket {plain(chardev.path)}")
-        return UnixAddress(f"@{chardev.path}")
+        return UnixAddress(f"@{chardev.path}", padded=chardev.padded)
     host, port = chardev.host or "", chardev.port or ""
     if not port.isdecimal() or len(port) > 5 or not 0 < int(port) < 65536:
         raise _Unreachable(f"its monitor's port, '{plain(port)}', is not known")
@@ -108,15 +120,14 @@ def _inherited(pid: int, fd: str) -> Address:
     except PermissionError:
         raise _of_another_user(pid, "can see where its monitor listens") from None
     except OSError:
-        raise _Unreachable(
-            f"descriptor {plain(fd)}, which its monitor was on, is not there any more"
-        ) from None
+        raise _Unreachable(f"descriptor {plain(fd)}, which its monitor was on, is no longer there") from None
     for row in _net_unix(pid):
         if target == f"socket:[{row.inode}]" and row.path:
             if not row.path.startswith("@"):
                 return UnixAddress(_reachable(pid, row.path))
             _check_network(pid, f"the abstract socket {plain(row.path)}")
-            return UnixAddress(row.path)
+            padded = len(os.fsencode(row.path)) == unix.SUN_PATH_BYTES and row.path.endswith("@")
+            return UnixAddress(row.path.rstrip("@") if padded else row.path, padded=padded)
     raise _Unreachable("its monitor is on a descriptor that is not a unix socket with a name")
 
 
@@ -135,7 +146,7 @@ def _reachable(pid: int, path: str) -> str:
         return _shortest(candidate, spellings)
     if _is_hidden(pid):
         raise _of_another_user(pid, f"can see where its socket {plain(path)} is")
-    raise _Unreachable(f"its socket {plain(spellings[0] if spellings else path)} is not there any more")
+    raise _Unreachable(f"its socket {plain(spellings[0] if spellings else path)} is no longer there")
 
 
 def _shortest(found: str, spellings: list[str]) -> str:
@@ -151,6 +162,9 @@ def _shortest(found: str, spellings: list[str]) -> str:
 
 def _spellings(pid: int, path: str) -> Iterator[str]:
     """Yield what a VM's path may be called here, the likeliest first."""
+    if (own := _own(path)) is not None:
+        yield f"/proc/{pid}/{own}"
+        return
     absolute = [path] if path.startswith("/") else [f"{start}/{path}" for start in _directories(pid)]
     elsewhere = _has_other_files(pid)
     for one in map(os.path.normpath, absolute):
@@ -159,12 +173,22 @@ def _spellings(pid: int, path: str) -> Iterator[str]:
         yield one
 
 
+def _own(path: str) -> str | None:
+    """Return where below a process's `/proc` entry the file is that each process has for itself, None for others."""
+    if path in _OWN:
+        return _OWN[path]
+    for start, place in _OWN_FOLDERS.items():
+        if path.startswith(start):
+            return place + path.removeprefix(start)
+    return None
+
+
 def _directories(pid: int) -> Iterator[str]:
     """Yield where a relative path of the VM's may start: its directory, or the one it was started in."""
     try:
         yield os.readlink(f"/proc/{pid}/cwd")  # noqa: PTH115
         # With -daemonize QEMU moves to /; the shell's PWD still tells where it was started.
-        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        environment = strangers.read_start(f"/proc/{pid}/environ", _ENVIRONMENT_BYTES).split(b"\0")
     except OSError:
         return
     yield from (os.fsdecode(entry[4:]) for entry in environment if entry.startswith(b"PWD=/"))

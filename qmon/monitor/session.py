@@ -262,15 +262,14 @@ class Session:
         return self._joined
 
     def _timed_out(self, command: str, limit_s: float, joined: Joined | None) -> TimedOut:
-        from qmon.monitor.processes import process
+        from qmon.monitor.processes import is_stopped
 
         pid = joined.connection.peer_pid if joined is not None and joined.about is not None else self._vm_pid
-        peer = process(pid) if pid else None
-        if peer and peer.stopped:
+        if pid and is_stopped(pid):
             whose = "the VM" if pid == self._vm_pid else "the qmon that holds the monitor"
             return TimedOut(
-                f"{plain(command)}: no answer within {limit_s:g} s: {whose} is {peer}",
-                hint=f"It goes on after kill -CONT {pid}.",
+                f"{plain(command)}: no answer within {limit_s:g} s: {whose} (pid {pid}) is stopped",
+                hint=f"kill -CONT {pid} continues it.",
             )
         hint = "The VM may still carry it out."
         return TimedOut(f"{plain(command)}: no answer within {limit_s:g} s", hint=hint)
@@ -390,7 +389,7 @@ class Session:
 @asynccontextmanager
 async def attach(target: Target | None, *, timeout_s: float = ATTACH_S) -> AsyncIterator[Session]:
     """Find the VM that `target` names, attach to it, and leave it at the end of the block."""
-    from qmon.monitor.discovery import resolve
+    from qmon.monitor.discovery import find
 
-    async with await Session.attach(resolve(target).address, timeout_s=timeout_s) as session:
+    async with await Session.attach((await find(target)).address, timeout_s=timeout_s) as session:
         yield session

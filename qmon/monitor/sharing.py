@@ -92,7 +92,7 @@ def _key(address: Address) -> str:
         # The same port in another network namespace is another monitor.
         name = f"tcp:{Path('/proc/self/ns/net').stat().st_ino}:{host}:{address.port}"
     elif address.path.startswith("@"):
-        name = f"abstract:{Path('/proc/self/ns/net').stat().st_ino}:{address.path}"
+        name = f"abstract:{Path('/proc/self/ns/net').stat().st_ino}:{str(address).removeprefix('unix:')}"
     else:
         name = _unix_key(address.path)
     return "monitor-" + blake2b(os.fsencode(name), digest_size=8).hexdigest()

@@ -10,8 +10,13 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-_SUN_PATH_BYTES = 107
+if TYPE_CHECKING:
+    from qmon.monitor.address import UnixAddress
+
+# The kernel's sun_path (linux/un.h); a path ends with a NUL, an abstract name begins with one.
+SUN_PATH_BYTES = 108
 
 
 def unix_socket() -> socket.socket:
@@ -19,12 +24,21 @@ def unix_socket() -> socket.socket:
     return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
 
 
-def connect(sock: socket.socket, path: str) -> None:
-    """Connect to a path, or to an abstract name that starts with ``@``; immediate, OSError if refused."""
-    if path.startswith("@"):
-        sock.connect(b"\0" + os.fsencode(path[1:]))
+def abstract_name(address: UnixAddress) -> bytes | None:
+    """Return the kernel's name of an abstract socket, None for one that has a path."""
+    if not address.path.startswith("@"):
+        return None
+    name = b"\0" + os.fsencode(address.path[1:])
+    return name.ljust(SUN_PATH_BYTES, b"\0") if address.padded else name
+
+
+def connect(sock: socket.socket, address: UnixAddress) -> None:
+    """Connect to a unix socket; immediate, OSError if refused."""
+    abstract = abstract_name(address)
+    if abstract is not None:
+        sock.connect(abstract)
     else:
-        with socket_name(Path(path)) as name:
+        with socket_name(Path(address.path)) as name:
             sock.connect(name)
 
 
@@ -34,7 +48,7 @@ def socket_name(path: Path) -> Iterator[str]:
 
     A VM started with a short relative path may have a long absolute one.
     """
-    if len(os.fsencode(path)) <= _SUN_PATH_BYTES:
+    if len(os.fsencode(path)) < SUN_PATH_BYTES:
         yield str(path)
         return
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -88,7 +88,7 @@ async def remove_netdev(session: Session, id_: str, *, force: bool = False) -> N
 
 async def _netdev_step(session: Session, spec: str) -> Step:
     arguments = parse_netdev(spec, await session.schema())
-    hazards.check_netdev(arguments, session.version, surroundings(session.peer_pid))
+    hazards.check_netdev(arguments, session.version, await surroundings(session.peer_pid))
     return Step("netdev_add", arguments)
 
 

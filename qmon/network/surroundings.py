@@ -6,36 +6,49 @@ Owns the looking. Must never judge, and never take what is hidden for what is no
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from qmon.monitor.discovery import read_vm
+from qmon.monitor.discovery import seen
 from qmon.network.hazards import Surroundings
+
+if TYPE_CHECKING:
+    from qmon.monitor.discovery import Vm
 
 _VHOST_NET = "dev/vhost-net"
 
 
-def surroundings(pid: int | None) -> Surroundings:
+async def surroundings(pid: int | None) -> Surroundings:
     """Return what is known of the QEMU at the monitor's other end, `pid`.
 
     Nothing is where that is no QEMU of this host: a relay such as ssh's stands for one that runs elsewhere.
     """
-    if pid is None or read_vm(pid) is None:
+    vm = await seen(pid)
+    if vm is None:
         return Surroundings()
-    return Surroundings(_opens_vhost_net(pid), _descriptors(pid))
+    return Surroundings(_opens_vhost_net(vm), _descriptors(vm.pid))
 
 
-def _opens_vhost_net(pid: int) -> bool | None:
-    device = Path(f"/proc/{pid}/root", _VHOST_NET)
+def _opens_vhost_net(vm: Vm) -> bool | None:
+    device = f"/proc/{vm.pid}/root/{_VHOST_NET}"
     try:
-        if not os.access(device.parent, os.X_OK):
+        if not os.access(os.path.dirname(device), os.X_OK):  # noqa: PTH120
             return None
-        if device.exists() and Path(f"/proc/{pid}").stat().st_uid != os.geteuid():
-            return None
-        # Only opening tells: the node may be there without its module.
-        os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
+        held = os.open(device, os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return False
+    try:
+        if not stat.S_ISCHR(os.fstat(held).st_mode):
+            return False
+        if vm.uid != os.geteuid():
+            return None
+        # Only opening tells: the node may be there without its module.
+        os.close(os.open(f"/proc/self/fd/{held}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError:
+        return False
+    finally:
+        os.close(held)
     return True
 
 

@@ -1,4 +1,4 @@
-"""Which addresses a user-mode stack has for itself: its gateway, its name server, its SMB server. Pure, but for one.
+"""Which addresses a user-mode stack has for itself: its gateway, its name server, its SMB server. Pure.
 
 Owns QEMU's rules for what an option left out means (net/slirp.c). Must never guess: what QEMU was started with tells,
 and a netdev that was added since tells nothing.
@@ -11,13 +11,8 @@ import re
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from qmon.monitor import commandline, reach
 from qmon.network.model import Netdev
-
-if TYPE_CHECKING:
-    from qmon.monitor.discovery import Vm
 
 Options = Mapping[str, str]
 
@@ -44,16 +39,10 @@ class UserStack:
     roles: Mapping[str, str]
 
 
-def started_with(vm: Vm | None) -> tuple[Options, ...]:
-    """Return the options of the networks that a QEMU of this host was started with; nothing where it is not known."""
-    if vm is None:
-        return ()
-    return commandline.parse(vm.argv, lambda path: reach.text_of(vm.pid, path)).networks
-
-
 def user_stack(netdev: Netdev, networks: Sequence[Options]) -> UserStack | None:
     """Return the stack behind a netdev; None where it is none, or its addresses are not known.
 
+    `networks` are the options of the networks that its QEMU was started with (`Vm.networks`), nothing if unknown.
     A netdev that took the id of one on the command line is told from it by its network, if that differs.
     """
     if netdev.type != "user" or netdev.ghost:

@@ -73,7 +73,7 @@ async def run_dashboard(
         async with Watch(target, netdevs=netdevs, capture=capture) as watch:
             again = await show_dashboard(watch)
     else:
-        only = _only_vm()
+        only = await _only_vm()
         again = True if only is None else await _attach_and_show(only, netdevs, capture) is not None
     problem = ""
     while again:
@@ -95,11 +95,11 @@ async def _attach_and_show(address: Address, netdevs: tuple[str, ...] | None, ca
         return str(refusal)
 
 
-def _only_vm() -> Address | None:
-    from qmon.monitor.discovery import list_vms
+async def _only_vm() -> Address | None:
+    from qmon.monitor.discovery import listed
     from qmon.tui.screens.chooser import USABLE
 
-    usable = [vm.monitor.address for vm in list_vms() if vm.monitor and vm.state in USABLE]
+    usable = [vm.monitor.address for vm in await listed() if vm.monitor and vm.state in USABLE]
     return usable[0] if len(usable) == 1 else None
 
 

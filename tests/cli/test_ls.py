@@ -34,7 +34,7 @@ async def test_a_vm_is_chosen_by_name_pid_path_or_alone(qemu_one: Qemu) -> None:
             assert (done.code, '"chosen one"' in done.out) == (0, True), done
         unknown = await qmon("info", "network", vm="nobody")
         assert unknown.code == 3
-        assert "no VM named 'nobody' runs here" in unknown.err
+        assert "no VM named 'nobody' is running here" in unknown.err
         assert "chosen one" in unknown.err
         absent = await qmon("info", "network", vm="/nonexistent/q.sock")
         assert absent.code == 3

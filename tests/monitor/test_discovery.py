@@ -65,6 +65,15 @@ SPELLINGS: dict[str, tuple[tuple[str, ...], Callable[[Path], str]]] = {
         ),
         lambda here: f"unix:@qmon-abstract-{os.getpid()}",
     ),
+    "padded": (
+        (
+            "-chardev",
+            "socket,id=c,abstract=on,tight=off,path=qmon-padded-{pid},server=on,wait=off",
+            "-mon",
+            "c,mode=control",
+        ),
+        lambda here: f"unix:@qmon-padded-{os.getpid()},tight=off",
+    ),
 }
 
 
@@ -178,11 +187,11 @@ async def test_targets(qemu_one: Qemu) -> None:
                 discovery.resolve(Name(name))
             assert f"pid:{first.pid}" in str(several.value)
             assert f"pid:{second.pid}" in str(several.value)
-            with pytest.raises(CannotAttach, match="could be meant"):
+            with pytest.raises(CannotAttach, match="several VMs are running"):
                 discovery.resolve(None)
     with pytest.raises(CannotAttach, match="no VM named"):
         discovery.resolve(Name(name))
-    with pytest.raises(CannotAttach, match="no QEMU process"):
+    with pytest.raises(CannotAttach, match="is not a QEMU process"):
         discovery.resolve(Pid(os.getpid()))
 
 

@@ -86,6 +86,10 @@ async def test_two_vms_on_one_path(qemu_one: Qemu, tmp_path: Path) -> None:
         (("-monitor", "unix:m.sock,server=on,wait=off"), "it has only a human monitor"),
         (("-qmp", "telnet:127.0.0.1:0,server=on,wait=off"), "telnet"),
         (("-qmp", "null"), "on null, not on a socket"),
+        (
+            ("-chardev", "socket,id=c,path=m.sock,server=on,wait=off,mux=on", "-mon", "c,mode=control"),
+            "shares a socket with other devices (mux=on)",
+        ),
     ],
 )
 async def test_monitors_of_no_use(words: tuple[str, ...], reason: str, qemu_one: Qemu) -> None:
@@ -101,7 +105,7 @@ async def test_a_socket_that_was_removed(qemu_one: Qemu) -> None:
     async with start_vm(qemu_one) as vm:
         Path(vm.qmp[0]).unlink()
         assert seen(vm).state == "busy"  # What is left is the lab's own monitor.
-        assert seen(vm).monitors[0].reason == f"its socket {vm.qmp[0]} is not there any more"
+        assert seen(vm).monitors[0].reason == f"its socket {vm.qmp[0]} is no longer there"
 
 
 async def test_a_renamed_emulator(tmp_path: Path) -> None:

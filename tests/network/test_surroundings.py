@@ -9,14 +9,14 @@ from tests.lab import start_vm
 from tests.lab.qemus import Qemu
 
 
-def test_what_is_no_qemu_of_this_host_tells_nothing() -> None:
-    assert surroundings(None) == Surroundings()
-    assert surroundings(os.getpid()) == Surroundings()
+async def test_what_is_no_qemu_of_this_host_tells_nothing() -> None:
+    assert await surroundings(None) == Surroundings()
+    assert await surroundings(os.getpid()) == Surroundings()
 
 
 async def test_a_qemu_of_this_host(qemu_one: Qemu) -> None:
     async with start_vm(qemu_one) as vm:
-        seen = surroundings(vm.pid)
+        seen = await surroundings(vm.pid)
         assert seen.descriptors is not None
         assert seen.descriptors["0"] == "/dev/null"
         try:

@@ -1,12 +1,9 @@
 """What QEMU makes of the options of a user-mode stack, and when qmon keeps quiet."""
 
-import os
-
 import pytest
 
-from qmon.monitor.discovery import read_vm
 from qmon.network.model import Netdev
-from qmon.network.userstack import started_with, user_stack
+from qmon.network.userstack import user_stack
 
 SIX = {"fec0::2": "gateway", "fec0::3": "dns"}
 
@@ -82,7 +79,3 @@ def test_one_without_an_id_is_told_by_being_the_only_kind() -> None:
     stack = user_stack(netdev(id_="#net001"), networks)
     assert stack is not None
     assert stack.roles["10.0.2.2"] == "gateway"
-
-
-def test_of_no_qemu_nothing_is_known() -> None:
-    assert started_with(None) == started_with(read_vm(os.getpid())) == ()

@@ -104,7 +104,11 @@ def test_chooser(
         _vm(4712, "router", MonitorSocket(UnixAddress("/run/router.sock"), "qmp", "shared")),
         _vm(4713, None),
     ][:count]
-    monkeypatch.setattr("qmon.tui.screens.chooser.list_vms", lambda: vms)
+
+    async def listed() -> list[Vm]:
+        return list(vms)
+
+    monkeypatch.setattr("qmon.tui.screens.chooser.listed", listed)
 
     async def do(pilot: Pilot[None]) -> None:
         await until(lambda: ("router" if count else "No VM is running here") in shown(pilot))

@@ -18,7 +18,7 @@ from textual.screen import Screen
 
 from qmon import text
 from qmon.monitor.address import Address
-from qmon.monitor.discovery import Vm, list_vms
+from qmon.monitor.discovery import Vm, listed
 from qmon.tui.panes.header import HeaderLine, Part
 from qmon.tui.panes.key_bar import KeyBar
 from qmon.tui.rows import RowView
@@ -129,7 +129,7 @@ class ChooserScreen(Screen[None]):
     @work(group="look")
     async def _look(self) -> None:
         while True:
-            vms = await asyncio.to_thread(list_vms)
+            vms = await listed()
             self._table.show(vms)
             count = len(vms)
             left: list[Part] = [

@@ -18,7 +18,11 @@ def _vm(pid: int, name: str, state: str = "free") -> Vm:
 @pytest.fixture
 def vms(monkeypatch: pytest.MonkeyPatch) -> list[Vm]:
     here: list[Vm] = []
-    monkeypatch.setattr("qmon.tui.screens.chooser.list_vms", lambda: list(here))
+
+    async def listed() -> list[Vm]:
+        return list(here)
+
+    monkeypatch.setattr("qmon.tui.screens.chooser.listed", listed)
     monkeypatch.setattr("qmon.tui.screens.chooser.LOOK_EVERY_S", 0.05)
     return here
 
