@@ -20,10 +20,10 @@ from textual.strip import Strip
 from qmon import text
 from qmon.errors import QmonError
 from qmon.packets.batch import Direction
+from qmon.packets.filters.packet_rows import PacketRows
 from qmon.packets.store.packet_store import PacketStore
 from qmon.packets.summary import Summary, summarise
 from qmon.tui.columns import IPV4_WIDTH, Columns, lay_out
-from qmon.tui.packet_rows import PacketRows
 from qmon.tui.rows import RowView, cell
 
 KNOWN_LINES = 2048

@@ -15,9 +15,9 @@ from textual.message import Message
 from qmon import text
 from qmon.monitor.hmp import Connection, Endpoint
 from qmon.packets.store.packet_store import PacketStore
-from qmon.tui.joined import JoinedRow, join
 from qmon.tui.panes.header import amount
 from qmon.tui.table import Cell, Column, TableView
+from qmon.usernet_traffic import UsernetRow, usernet_rows
 
 if TYPE_CHECKING:
     from qmon.snapshot import Snapshot
@@ -51,7 +51,7 @@ class UsernetPane(TableView):
     def __init__(self, store: PacketStore, *, id: str | None = None) -> None:
         super().__init__(_COLUMNS, id=id)
         self._store = store
-        self._rows: tuple[JoinedRow, ...] = ()
+        self._rows: tuple[UsernetRow, ...] = ()
         self._stacks = False
         self._next = 0.0
 
@@ -61,7 +61,7 @@ class UsernetPane(TableView):
         if now < self._next:
             return
         self._next = now + REFRESH_S
-        fresh = join(snapshot.usernet, self._store.conversations())
+        fresh = usernet_rows(snapshot.usernet, self._store.conversations())
         if fresh != self._rows or bool(snapshot.usernet) != self._stacks:
             self._rows, self._stacks = fresh, bool(snapshot.usernet)
             if self.cursor is None and fresh:

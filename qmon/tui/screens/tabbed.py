@@ -20,14 +20,14 @@ from textual.widgets import ContentSwitcher
 
 from qmon import text
 from qmon.errors import QmonError
+from qmon.export.saving import save
+from qmon.export.wireshark_feed import show_in_wireshark
 from qmon.tui.app import QmonApp
 from qmon.tui.dialogs.confirm import MessageDialog
 from qmon.tui.dialogs.form import Field, FormDialog
 from qmon.tui.panes.header import HeaderLine
 from qmon.tui.panes.packets import PacketsPane
 from qmon.tui.panes.tab_bar import TabBar
-from qmon.tui.saving import save
-from qmon.tui.to_wireshark import show_in_wireshark
 
 DRAW_HZ = 30
 

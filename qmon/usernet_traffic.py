@@ -15,7 +15,7 @@ from qmon.packets.store.conversations import Conversation, ConversationTable
 
 
 @dataclass(frozen=True, slots=True)
-class JoinedRow:
+class UsernetRow:
     """One row of a user-mode stack. `packets` and `bytes` are None where nothing captured belongs to it."""
 
     netdev: str
@@ -25,7 +25,7 @@ class JoinedRow:
     expression: str
 
 
-def join(stacks: Sequence[UsernetStack], table: ConversationTable) -> tuple[JoinedRow, ...]:
+def usernet_rows(stacks: Sequence[UsernetStack], table: ConversationTable) -> tuple[UsernetRow, ...]:
     """Return every row with the traffic captured for it; forwards first.
 
     A connection that the guest opened is found by both its ends. Of one that came through a forward the stack
@@ -36,7 +36,7 @@ def join(stacks: Sequence[UsernetStack], table: ConversationTable) -> tuple[Join
     return tuple(sorted(rows, key=lambda row: not row.connection.is_forward))
 
 
-def _joined(netdev: str, connection: Connection, table: ConversationTable) -> JoinedRow:
+def _joined(netdev: str, connection: Connection, table: ConversationTable) -> UsernetRow:
     guest, far = connection.source, connection.destination
     found = _flows(table, connection.protocol, guest, far)
     if not found:
@@ -44,7 +44,7 @@ def _joined(netdev: str, connection: Connection, table: ConversationTable) -> Jo
         found = _flows(table, connection.protocol, guest, None)
     packets = sum(flow.packets for flow in found) if found else None
     size = sum(flow.bytes for flow in found) if found else None
-    return JoinedRow(netdev, connection, packets, size, _expression(connection, guest, bool(found)))
+    return UsernetRow(netdev, connection, packets, size, _expression(connection, guest, bool(found)))
 
 
 def _flows(

@@ -1,4 +1,4 @@
-"""The dashboard's packets in Wireshark: what was captured so far, then what comes.
+"""A store's packets in Wireshark: what was captured so far, then what comes.
 
 Owns the feeding of its pipe from the store. Needs no tap of its own, and must never wait for Wireshark.
 """
@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 
+from qmon.export.saving import read_slice
 from qmon.packets.filters.capture_filter import compile_filter
 from qmon.packets.store.packet_store import PacketStore
-from qmon.tui.saving import read_slice
 
 SLICE_PACKETS = 5_000
 PAUSE_S = 0.05
