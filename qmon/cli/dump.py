@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qmon.cli import output
+from qmon.cli import output, recording
 from qmon.cli.context import Context
 from qmon.cli.dump_output import Asked, check, check_words, open_output, stop_of
 from qmon.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from qmon.export.live import Wanted
-    from qmon.export.record import Filter, Totals
+    from qmon.export.record import Totals
     from qmon.packets.batch import Note
 
 
@@ -154,7 +154,7 @@ async def _dump(wanted: Wanted, asked: Asked, words: Sequence[str]) -> int:
 
     stop = stop_of(asked)
     check_words(asked)
-    chosen = _filter(words)
+    chosen = recording.filter_of(words)
     async with open_live(wanted, output.talk) as live:
         check(asked, several=len(live.tapped) > 1 or wanted.all)
         sink = await open_output(asked, live)
@@ -181,12 +181,3 @@ def _close(totals: Totals) -> int:
 def _say_gap(note: Note) -> None:
     if note.kind in ("gap", "change", "monitor"):
         output.talk(f"qmon: {note.text}")
-
-
-def _filter(words: Sequence[str]) -> Filter | None:
-    expression = " ".join(words).strip()
-    if not expression:
-        return None
-    from qmon.packets.filters.capture_filter import compile_filter
-
-    return compile_filter(expression)

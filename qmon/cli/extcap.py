@@ -10,7 +10,7 @@ from qmon.cli import output, recording
 from qmon.errors import ExitCode, QmonError, UsageError
 
 if TYPE_CHECKING:
-    from qmon.export.record import Filter
+    from qmon.packets.filters.selector import Selector
 
 
 @click.command(
@@ -111,10 +111,10 @@ def _answer_config(interface: str) -> None:
 
 def _answer_filter(expression: str) -> None:
     """Say what is wrong with a filter; no word means that it is right."""
-    from qmon.packets.filters.capture_filter import compile_filter
+    from qmon.packets.filters.words import selector_of
 
     try:
-        compile_filter(expression)
+        selector_of(expression)
     except QmonError as problem:
         output.data(problem.message)
 
@@ -148,11 +148,15 @@ async def _captured(interface: str, asked: dict[str, Any]) -> int:
     return recording.close(totals) if totals.error else ExitCode.DONE
 
 
-def _filter(asked: dict[str, Any]) -> Filter | None:
-    """Return the filter that Wireshark's box, the dialog's and its direction make together."""
-    from qmon.export.direction import Directed
+def _filter(asked: dict[str, Any]) -> Selector | None:
+    """Return the selector that Wireshark's box, the dialog's and its direction make together."""
     from qmon.packets.batch import Direction
+    from qmon.packets.filters.selector import AllOf, OneWay
 
-    given = [one for one in (asked["capture_filter"], asked["words"]) if one and one.strip()]
-    inner = recording.filter_of([" and ".join(f"({one})" for one in given)])
-    return inner if asked["direction"] == "both" else Directed(Direction[asked["direction"].upper()], inner)
+    parts: list[Selector | None] = [
+        recording.filter_of([asked[box] or ""]) for box in ("capture_filter", "words")
+    ]
+    if asked["direction"] != "both":
+        parts.append(OneWay(Direction[asked["direction"].upper()]))
+    given = tuple(part for part in parts if part is not None)
+    return AllOf(given) if given else None

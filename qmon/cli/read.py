@@ -21,7 +21,7 @@ from qmon.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from qmon.packets.batch import FrameBatch
     from qmon.packets.files.source import CaptureFile
-    from qmon.packets.filters.capture_filter import CaptureFilter
+    from qmon.packets.filters.selector import Selector
 
 
 def _seconds(text: str) -> int | None:
@@ -123,11 +123,13 @@ def read(
     """
     if target is not None and target != "-" and _same_file(file, target):
         raise UsageError(f"{target} is the file that is read", hint="write to another one")
-    expression = " ".join(words).strip()
+    from qmon.packets.filters.capture_filter import COMMON_LINK_TYPES
+    from qmon.packets.filters.words import selector_of
+
     with closing(
         open_capture(file, time_shift=time_shift, started_at=started_at, virtio_header=virtio_header)
     ) as capture:
-        selection = Selection(capture, _filter(expression), count)
+        selection = Selection(capture, selector_of(words, COMMON_LINK_TYPES), count)
         if target is None:
             _print(selection, jsonl=output == "jsonl")
         else:
@@ -142,14 +144,6 @@ def _same_file(one: str, other: str) -> bool:
         return False
 
 
-def _filter(expression: str) -> CaptureFilter | None:
-    if not expression:
-        return None
-    from qmon.packets.filters.capture_filter import COMMON_LINK_TYPES, compile_filter
-
-    return compile_filter(expression, COMMON_LINK_TYPES)
-
-
 def _verdict(capture: CaptureFile) -> int:
     for damage in capture.damage:
         out.talk(f"qmon: {damage}")
@@ -161,7 +155,7 @@ class Selection:
     """The packets of a file that match a filter, at most `count` of them."""
 
     capture: CaptureFile
-    chosen: CaptureFilter | None
+    chosen: Selector | None
     count: int | None
 
     def batches(self) -> Iterator[tuple[FrameBatch, Sequence[int]]]:
@@ -173,9 +167,8 @@ class Selection:
             numbers = np.arange(before + 1, before + 1 + len(batch))
             before += len(batch)
             if self.chosen is not None:
-                link_types = [interface.link_type for interface in self.capture.interfaces]
-                self.chosen.require(link_types)
-                mask = self.chosen.mask_interfaces(batch, link_types)
+                self.chosen.require(self.capture.interfaces)
+                mask = self.chosen.mask(batch, self.capture.interfaces)
                 batch, numbers = batch.select(mask), numbers[mask]
             if left is not None:
                 batch, numbers = batch.select(slice(0, left)), numbers[:left]

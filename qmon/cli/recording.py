@@ -12,20 +12,18 @@ from qmon.cli import output
 from qmon.errors import ExitCode
 
 if TYPE_CHECKING:
-    from qmon.export.record import Filter, Totals
+    from qmon.export.record import Totals
     from qmon.packets.batch import Note
+    from qmon.packets.filters.selector import Selector
 
 _TOLD = frozenset({"gap", "change", "monitor"})
 
 
-def filter_of(words: Sequence[str]) -> Filter | None:
+def filter_of(words: Sequence[str]) -> Selector | None:
     """Return the filter that a command's trailing words make; None without words, UsageError for a wrong one."""
-    expression = " ".join(words).strip()
-    if not expression:
-        return None
-    from qmon.packets.filters.capture_filter import compile_filter
+    from qmon.packets.filters.words import selector_of
 
-    return compile_filter(expression)
+    return selector_of(words)
 
 
 def say_note(note: Note) -> None:

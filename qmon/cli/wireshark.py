@@ -12,8 +12,9 @@ from qmon.errors import ExitCode
 
 if TYPE_CHECKING:
     from qmon.export.live import Wanted
-    from qmon.export.record import Filter, Totals
+    from qmon.export.record import Totals
     from qmon.export.wireshark import Wireshark
+    from qmon.packets.filters.selector import Selector
 
 
 @click.command(
@@ -48,7 +49,7 @@ def wireshark(
     return output.run(_wireshark(wanted, chosen))
 
 
-async def _wireshark(wanted: Wanted, chosen: Filter | None) -> int:
+async def _wireshark(wanted: Wanted, chosen: Selector | None) -> int:
     from qmon.export.capture_file import FileOptions, open_file
     from qmon.export.live import open_live
     from qmon.export.record import record

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from qmon.export.byte_sink import ReaderLeft
 from qmon.export.capture_file import Output
 from qmon.merge import Merger
 from qmon.packets.batch import FrameBatch, Interface, Note, Statistics
-from qmon.packets.copying import Mask
+from qmon.packets.filters.selector import Selector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,13 +29,6 @@ if TYPE_CHECKING:
 # Between two looks at the files while packets come: short enough for live watching, long enough to take many at once.
 PACE_S = 0.03
 IDLE_S = 0.25
-
-
-class Filter(Protocol):
-    """What decides which frames are kept (`qmon.packets.filters.capture_filter.CaptureFilter`)."""
-
-    def mask(self, batch: FrameBatch, link_type: int) -> Mask:
-        """Return which frames of a batch are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +79,7 @@ class Source:
 class _Recording:
     sources: Sequence[Source]
     output: Output
-    filter: Filter | None
+    filter: Selector | None
     stop: Stop
     with_notes: bool
     on_note: Callable[[Note], None] | None
@@ -124,7 +117,7 @@ class _Recording:
 
     def _write(self, batch: FrameBatch) -> None:
         if self.filter is not None:
-            batch = batch.select(self.filter.mask(batch, self.interfaces[0].link_type))
+            batch = batch.select(self.filter.mask(batch, self.interfaces))
         if self.stop.packets is not None:
             batch = batch.select(slice(0, self.stop.packets - self.output.written))
         if len(batch):
@@ -140,7 +133,7 @@ class _Recording:
                 snaplen=interface.snaplen,
                 description=interface.description,
                 mac=interface.mac,
-                capture_filter=getattr(self.filter, "expression", ""),
+                capture_filter="" if self.filter is None else self.filter.expression,
             )
             if (number, index) in self.numbers:
                 self.interfaces[self.numbers[number, index]] = named
@@ -186,7 +179,7 @@ async def record(
     sources: Sequence[Source],
     output: Output,
     *,
-    filter: Filter | None = None,
+    filter: Selector | None = None,
     stop: Stop = Stop(),
     notes: bool = True,
     on_note: Callable[[Note], None] | None = None,

@@ -10,14 +10,15 @@ from pathlib import Path
 
 from qmon.errors import UsageError
 from qmon.packets.batch import FrameBatch
-from qmon.packets.filters.capture_filter import CaptureFilter, compile_filter
+from qmon.packets.filters.selector import Selector
+from qmon.packets.filters.words import selector_of
 from qmon.packets.store.packet_store import PacketStore
 
 SLICE_PACKETS = 20_000
 
 
 async def save(store: PacketStore, name: str, expression: str = "") -> tuple[Path, int]:
-    """Write the packets kept (those that a capture filter lets through) to a new file; return it and how many.
+    """Write the packets kept (those that a filter lets through) to a new file; return it and how many.
 
     The suffix says the format: `.pcap` is classic pcap, everything else pcapng. UsageError if the file exists.
     """
@@ -26,7 +27,7 @@ async def save(store: PacketStore, name: str, expression: str = "") -> tuple[Pat
     if not name:
         raise UsageError("the file has no name")
     path = await asyncio.to_thread(_new, name)
-    chosen = compile_filter(expression) if expression else None
+    chosen = selector_of(expression, [one.link_type for one in store.interfaces])
     written, end = 0, store.next_seq
     output = await open_file(str(path))
     try:
@@ -54,9 +55,9 @@ def _new(name: str) -> Path:
     return path
 
 
-def read_slice(store: PacketStore, start: int, stop: int, chosen: CaptureFilter | None) -> FrameBatch:
-    """Return the packets from `start` to `stop - 1` that a filter lets through."""
+def read_slice(store: PacketStore, start: int, stop: int, chosen: Selector | None) -> FrameBatch:
+    """Return the packets from `start` to `stop - 1` that a selector means."""
     batch = store.batch(start, stop)
     if chosen is None:
         return batch
-    return batch.select(chosen.mask_interfaces(batch, [one.link_type for one in store.interfaces]))
+    return batch.select(chosen.mask(batch, store.interfaces))

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
-from qmon.errors import UsageError
+from qmon.packets.filters.selector import WrongExpression
 from qmon.text import plain
 
 HOSTS_FILE = Path("/etc/hosts")
@@ -48,19 +49,38 @@ _KEYWORDS = _words(
 _KEYWORD_FAMILIES = ("icmp-", "icmp6-", "tcp-")
 
 
-def with_addresses(expression: str, hosts_file: Path = HOSTS_FILE) -> str:
-    """Return the expression with the names that the hosts file knows replaced; UsageError for other names."""
-    result: list[str] = []
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A word, sign or blank of an expression: where it stands, and what libpcap is given for it."""
+
+    at: int
+    word: str
+    given: str
+
+
+def with_addresses(expression: str, hosts_file: Path = HOSTS_FILE) -> list[Piece]:
+    """Cut an expression, the names that the hosts file knows replaced; WrongExpression for other names of hosts."""
+    result: list[Piece] = []
     asks_for_host = False
-    for token in _TOKEN.findall(expression):
-        if token in _ASKS_FOR_HOST:
+    for match in _TOKEN.finditer(expression):
+        given = word = match.group()
+        if word in _ASKS_FOR_HOST:
             asks_for_host = True
-        elif token in _ASKS_FOR_OTHER:
+        elif word in _ASKS_FOR_OTHER:
             asks_for_host = False
-        elif asks_for_host and _is_name(token):
-            token = _addresses(token, hosts_file)
-        result.append(token)
-    return "".join(result)
+        elif asks_for_host and _is_name(word):
+            given = _addresses(word, hosts_file)
+            if not given:
+                raise WrongExpression(
+                    "capture filter",
+                    expression,
+                    f"{word!r} is the name of a host, and qmon asks no name server",
+                    hint=f"give its address instead: getent ahosts {plain(word)}",
+                    at=match.start(),
+                    word=word,
+                )
+        result.append(Piece(match.start(), word, given))
+    return result
 
 
 def _is_name(token: str) -> bool:
@@ -70,6 +90,7 @@ def _is_name(token: str) -> bool:
 
 
 def _addresses(name: str, hosts_file: Path) -> str:
+    """Return what stands for a name in an expression, "" if the hosts file does not know it."""
     try:
         lines = hosts_file.read_text(errors="replace").splitlines()
     except OSError:
@@ -77,12 +98,7 @@ def _addresses(name: str, hosts_file: Path) -> str:
     words = [line.partition("#")[0].split() for line in lines]
     found = dict.fromkeys(line[0] for line in words if name.lower() in (w.lower() for w in line[1:]))
     addresses = [address for address in found if _is_address(address)]
-    if not addresses:
-        raise UsageError(
-            f"the capture filter names the host {plain(name)!r}, and qmon asks no name server",
-            hint=f"give its address instead: getent ahosts {plain(name)}",
-        )
-    return addresses[0] if len(addresses) == 1 else f"({' or '.join(addresses)})"
+    return f"({' or '.join(addresses)})" if len(addresses) > 1 else "".join(addresses)
 
 
 def _is_address(text: str) -> bool:

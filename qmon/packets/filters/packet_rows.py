@@ -1,4 +1,4 @@
-"""Which packets the list shows: all of a store's, or those that a capture filter lets through.
+"""Which packets the list shows: all of a store's, or those that a selector means.
 
 Owns the mapping between rows and packet numbers, the pause, and how far a filter has looked. Must never draw.
 """
@@ -10,7 +10,8 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from qmon.packets.filters.capture_filter import StoreFilter, compile_filter
+from qmon.packets.filters.matches import Matches
+from qmon.packets.filters.words import selector_of
 from qmon.packets.store.packet_store import PacketStore
 
 FILTER_SLICE_S = 0.012
@@ -28,7 +29,7 @@ class PacketRows:
         self.paused = False
         self.expression = ""
         self._only_matches = True
-        self._filter: StoreFilter | None = None
+        self._filter: Matches | None = None
         self._end = store.next_seq
 
     def __repr__(self) -> str:
@@ -72,15 +73,14 @@ class PacketRows:
         return 0 if self._filter is None else len(self._filter.seqs)
 
     @property
-    def _hiding(self) -> StoreFilter | None:
+    def _hiding(self) -> Matches | None:
         return self._filter if self._only_matches else None
 
     def set_filter(self, expression: str) -> None:
-        """Show (or mark) what matches; an empty expression shows all. UsageError if it cannot be compiled."""
-        expression = expression.strip()
-        chosen = compile_filter(expression) if expression else None
-        self._filter = None if chosen is None else StoreFilter(self.store, chosen, self.store.first_seq)
-        self.expression = expression
+        """Show (or mark) what matches; an empty expression shows all. UsageError if it means nothing."""
+        selector = selector_of(expression, [one.link_type for one in self.store.interfaces])
+        self._filter = None if selector is None else Matches(self.store, selector, self.store.first_seq)
+        self.expression = "" if selector is None else selector.expression
         self._take_in()
 
     def update(self) -> bool:

@@ -17,7 +17,8 @@ from textual.widgets import Input, Static
 
 from qmon import text
 from qmon.errors import QmonError
-from qmon.packets.filters.capture_filter import compile_filter
+from qmon.packets.filters.capture_filter import COMMON_LINK_TYPES
+from qmon.packets.filters.words import selector_of
 
 
 class FilterBar(Vertical):
@@ -81,7 +82,7 @@ class FilterBar(Vertical):
         if not expression.strip():
             return ""
         try:
-            compile_filter(expression)
+            selector_of(expression, COMMON_LINK_TYPES)
         except QmonError as problem:
             return text.plain(problem.message)
         return ""
