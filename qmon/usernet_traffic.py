@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qmon.monitor.hmp import Connection, Endpoint, UsernetStack
+from qmon.packets.batch import Interface
 from qmon.packets.store.conversations import Conversation, ConversationTable
 
 
@@ -25,34 +26,57 @@ class UsernetRow:
     expression: str
 
 
-def usernet_rows(stacks: Sequence[UsernetStack], table: ConversationTable) -> tuple[UsernetRow, ...]:
-    """Return every row with the traffic captured for it; forwards first.
+def usernet_rows(
+    stacks: Sequence[UsernetStack], table: ConversationTable, interfaces: Sequence[Interface]
+) -> tuple[UsernetRow, ...]:
+    """Return every row with the traffic captured for it on its own netdev; forwards first.
 
-    A connection that the guest opened is found by both its ends. Of one that came through a forward the stack
-    tells the host's side, which is not on the guest's wire, so there and for the forward itself all flows with
-    the guest's end are summed up.
+    `interfaces` are those of the table's store, each named after its netdev. A connection that the guest opened is
+    found by both its ends. A forward has all flows with the guest's end it leads to. Of a single connection through a
+    forward the stack tells the host's side, which is not on the guest's wire: which flow it is cannot be known.
     """
-    rows = [_joined(stack.netdev, connection, table) for stack in stacks for connection in stack.connections]
+    rows = [
+        _joined(stack, connection, table, [i for i, one in enumerate(interfaces) if one.name == stack.netdev])
+        for stack in stacks
+        for connection in stack.connections
+    ]
     return tuple(sorted(rows, key=lambda row: not row.connection.is_forward))
 
 
-def _joined(netdev: str, connection: Connection, table: ConversationTable) -> UsernetRow:
+def _joined(
+    stack: UsernetStack, connection: Connection, table: ConversationTable, seen_on: Sequence[int]
+) -> UsernetRow:
     guest, far = connection.source, connection.destination
-    found = _flows(table, connection.protocol, guest, far)
-    if not found:
+    if connection.is_forward:
+        found = _flows(table, seen_on, connection.protocol, connection.destination, None)
+    else:
+        found = _flows(table, seen_on, connection.protocol, guest, far)
+    if connection.is_forward or (not found and _came_through_a_forward(stack, connection)):
         guest = connection.destination
-        found = _flows(table, connection.protocol, guest, None)
+        known = bool(found or _flows(table, seen_on, connection.protocol, guest, None))
+    else:
+        known = bool(found)
     packets = sum(flow.packets for flow in found) if found else None
     size = sum(flow.bytes for flow in found) if found else None
-    return UsernetRow(netdev, connection, packets, size, _expression(connection, guest, bool(found)))
+    return UsernetRow(stack.netdev, connection, packets, size, _expression(connection, guest, known))
+
+
+def _came_through_a_forward(stack: UsernetStack, connection: Connection) -> bool:
+    return any(
+        one.is_forward
+        and one.protocol == connection.protocol
+        and one.destination.port == connection.destination.port
+        and one.destination.address == connection.destination.address
+        for one in stack.connections
+    )
 
 
 def _flows(
-    table: ConversationTable, protocol: str, guest: Endpoint, far: Endpoint | None
+    table: ConversationTable, seen_on: Sequence[int], protocol: str, guest: Endpoint, far: Endpoint | None
 ) -> list[Conversation]:
     if not guest.port or not len(table):
         return []
-    near = (table.ports == guest.port).any(axis=1)
+    near = (table.ports == guest.port).any(axis=1) & np.isin(table.interface, seen_on)
     if far is not None:
         near &= (table.ports == (far.port or 0)).any(axis=1)
     found = (table[int(flow)] for flow in np.flatnonzero(near))

@@ -1,8 +1,9 @@
 """Who talked to whom, how much, kept up while packets arrive.
 
-A conversation is found by a 64-bit number that is the same for both directions, made of addresses, ports and protocol
-with numbers that differ in every process. The numbers are looked up for a whole batch at once in an open-addressed
-table; addresses are kept once per conversation. Counting is separate from finding, and done for many packets at once.
+A conversation is found by a 64-bit number that is the same for both directions, made of addresses, ports, protocol and
+interface (the guest of every user-mode netdev has 10.0.2.15) with numbers that differ in every process. The numbers are
+looked up for a whole batch at once in an open-addressed table; addresses are kept once per conversation. Counting is
+separate from finding, and done for many packets at once.
 
 Owns flow ids: they count from 0 in the order of appearance and never change.
 """
@@ -18,20 +19,26 @@ from qmon.packets.copying import I64, U8, U16, U32, U64, Mask
 from qmon.packets.store.decode import Headers, Kind, kind_of
 
 NO_FLOW = 0x7FFF_FFFF
+MAX_INTERFACES = 1 << 12
 REVERSED = 0x8000_0000
 _FIRST_CAPACITY = 1024
 # Slots of the table for each conversation at least: with few collisions, most are found at the first look.
 _ROOM = 4
 _SEED = np.frombuffer(os.urandom(16), np.uint64) | np.uint64(1)
 _OF_PROTOCOL = np.frombuffer(os.urandom(8 * 256), np.uint64)
+_OF_INTERFACE = np.frombuffer(os.urandom(8 * MAX_INTERFACES), np.uint64)
 _A, _B = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """One pair of endpoints; A is the one that spoke first. Times are UTC ns; bytes are as on the wire."""
+    """One pair of endpoints on one interface; A is the one that spoke first.
+
+    Times are UTC ns; bytes are as on the wire.
+    """
 
     flow: int
+    interface: int
     protocol: str
     address_a: str
     port_a: int
@@ -60,9 +67,10 @@ class ConversationTable:
     """All conversations at one moment as columns of n rows; the row number is the flow id.
 
     `endpoints` is uint8[n, 32]: A's 16 bytes, then B's (IPv4: the first 4 of each). Counts are int64[n, 2]: A to B, B
-    to A. `version` is 4 or 6, `protocol` IP's number.
+    to A. `version` is 4 or 6, `protocol` IP's number, `interface` the index of the store's interface.
     """
 
+    interface: U16
     version: U8
     protocol: U8
     endpoints: U8
@@ -85,6 +93,7 @@ class ConversationTable:
         port_a, port_b = self.ports[flow].tolist()
         return Conversation(
             flow=flow,
+            interface=int(self.interface[flow]),
             protocol=protocol_name(int(self.protocol[flow])),
             address_a=str(ipaddress.ip_address(ends[:size])),
             port_a=port_a,
@@ -99,7 +108,7 @@ class ConversationTable:
         )
 
     def order_by(self, column: str, *, descending: bool = True) -> I64:
-        """Return flow ids sorted by `packets`, `bytes`, `first_ns`, `last_ns`, `duration`, `protocol` or `flow`."""
+        """Return flow ids sorted by a column's name, `duration` or `flow`."""
         if column in ("packets", "bytes"):
             key: I64 = getattr(self, column).sum(axis=1)
         elif column == "duration":
@@ -133,16 +142,19 @@ class Conversations:
     def __repr__(self) -> str:
         return f"<Conversations {self._count}>"
 
-    def assign(self, headers: Headers) -> U32:
-        """Return each frame's flow id, with `REVERSED` set where it goes from B to A; `NO_FLOW` for what is not IP."""
-        key, swapped = _keys(headers)
+    def assign(self, headers: Headers, interface: U16) -> U32:
+        """Return each frame's flow id, with `REVERSED` set where it goes from B to A; `NO_FLOW` for what is not IP.
+
+        `interface` is where each frame was seen.
+        """
+        key, swapped = _keys(headers, interface)
         none = headers.version == 0
         # An empty slot is 0: for what is not IP the search ends at the first look.
         key *= ~none
         flow, found = self._find(key)
         if not found.all():
             missing = np.flatnonzero(~found)
-            self._add(headers, key, swapped, missing)
+            self._add(headers, interface, key, swapped, missing)
             flow[missing], _ = self._find(key[missing])
         flow ^= swapped * np.uint32(REVERSED)
         flow[none] = NO_FLOW
@@ -198,7 +210,7 @@ class Conversations:
             wrong = wrong[~found[wrong]]
         return flow, found
 
-    def _add(self, headers: Headers, key: U64, swapped: Mask, missing: I64) -> None:
+    def _add(self, headers: Headers, interface: U16, key: U64, swapped: Mask, missing: I64) -> None:
         """Make new conversations, in the order in which their first packets came."""
         _, first = np.unique(key[missing], return_index=True)
         rows = missing[np.sort(first)]
@@ -209,6 +221,7 @@ class Conversations:
         columns = self._columns
         source, destination = headers.addresses(rows)
         columns.key[fresh] = key[rows]
+        columns.interface[fresh] = interface[rows]
         columns.version[fresh] = headers.version[rows]
         columns.protocol[fresh] = headers.protocol[rows]
         columns.endpoints[fresh, :16] = source
@@ -259,6 +272,7 @@ class _Columns:
 
     key: U64
     entry: U32
+    interface: U16
     version: U8
     protocol: U8
     endpoints: U8
@@ -273,6 +287,7 @@ class _Columns:
         return cls(
             key=np.zeros(capacity, np.uint64),
             entry=np.zeros(capacity, np.uint32),
+            interface=np.zeros(capacity, np.uint16),
             version=np.zeros(capacity, np.uint8),
             protocol=np.zeros(capacity, np.uint8),
             endpoints=np.zeros((capacity, 32), np.uint8),
@@ -287,7 +302,7 @@ class _Columns:
 _NOTHING_YET = _Columns.empty(1)
 
 
-def _keys(headers: Headers) -> tuple[U64, Mask]:
+def _keys(headers: Headers, interface: U16) -> tuple[U64, Mask]:
     """Return a number for each pair of endpoints, never 0, and whether the sender's own number is the larger one."""
     source = _mixed(headers.source, headers.source_port)
     destination = _mixed(headers.destination, headers.destination_port)
@@ -296,6 +311,7 @@ def _keys(headers: Headers) -> tuple[U64, Mask]:
     key += destination
     # The protocol moves equal pairs of endpoints apart; so does IPv6, whose digest may equal an IPv4 address.
     key += _OF_PROTOCOL.take(headers.protocol)
+    key += _OF_INTERFACE.take(interface)
     key ^= key >> np.uint64(32)
     key |= key == 0
     return key, swapped

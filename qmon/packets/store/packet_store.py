@@ -19,7 +19,13 @@ import numpy as np
 from qmon.errors import QmonError
 from qmon.packets.batch import Direction, FrameBatch, Interface
 from qmon.packets.copying import I64
-from qmon.packets.store.conversations import NO_FLOW, Conversation, Conversations, ConversationTable
+from qmon.packets.store.conversations import (
+    MAX_INTERFACES,
+    NO_FLOW,
+    Conversation,
+    Conversations,
+    ConversationTable,
+)
 from qmon.packets.store.decode import decode
 from qmon.packets.store.rows import CHUNK, Chunk, Row, Rows, chunk_parts, joined
 from qmon.packets.store.spool import Spool
@@ -32,7 +38,6 @@ __all__ = ["FrameSource", "PacketStore", "Row", "Rows"]
 
 DEFAULT_LIMIT_BYTES = 512 << 20
 DEFAULT_LIMIT_PACKETS = 32 << 20
-MAX_INTERFACES = 1 << 12
 # A little less than the largest threshold glibc takes on by itself.
 LARGEST_KEPT_BYTES = (32 << 20) - (64 << 10)
 # The `link` column: interface in the upper 12 bits, then 2 bits of direction, then 2 of offload.
@@ -101,7 +106,7 @@ class PacketStore:
             return
         headers = decode(batch, self._link_types)
         with self._counting:
-            flow = self._conversations.assign(headers)
+            flow = self._conversations.assign(headers, batch.interface)
         position = self._keep(batch)
         link = batch.interface << _INTERFACE_SHIFT
         link |= batch.direction.astype(np.uint16) << _DIRECTION_SHIFT

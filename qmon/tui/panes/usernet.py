@@ -61,7 +61,7 @@ class UsernetPane(TableView):
         if now < self._next:
             return
         self._next = now + REFRESH_S
-        fresh = usernet_rows(snapshot.usernet, self._store.conversations())
+        fresh = usernet_rows(snapshot.usernet, self._store.conversations(), self._store.interfaces)
         if fresh != self._rows or bool(snapshot.usernet) != self._stacks:
             self._rows, self._stacks = fresh, bool(snapshot.usernet)
             if self.cursor is None and fresh:

@@ -12,6 +12,10 @@ from tests.packets.frames import frame
 ETHERNET = np.array([1], np.uint16)
 
 
+def on(count: int, interface: int = 0) -> "np.ndarray[tuple[int], np.dtype[np.uint16]]":
+    return np.full(count, interface, np.uint16)
+
+
 class Slow:
     """Conversations counted one packet at a time."""
 
@@ -47,7 +51,7 @@ def test_conversations_are_those_found_one_by_one(batch_size: int) -> None:
     got: list[tuple[int, bool]] = []
     for low in range(0, len(frames), batch_size):
         batch = FrameBatch.from_frames(frames[low : low + batch_size], time_ns=times[low : low + batch_size])
-        flow = table.assign(decode(batch, ETHERNET))
+        flow = table.assign(decode(batch, ETHERNET), batch.interface)
         table.count(flow, batch.length, batch.time_ns)
         got += [(int(one) & NO_FLOW, bool(one & REVERSED)) for one in flow]
     assert got == expected
@@ -73,17 +77,31 @@ def _udp(count: int) -> FrameBatch:
 def test_many_conversations_are_kept_apart() -> None:
     table = Conversations()
     headers = decode(_udp(50_000), ETHERNET)
-    flow = table.assign(headers)
+    flow = table.assign(headers, on(50_000))
     assert flow.tolist() == list(range(50_000))
-    assert (table.assign(headers) == flow).all()
+    assert (table.assign(headers, on(50_000)) == flow).all()
     table.count(flow, np.full(50_000, 60, np.uint32), np.arange(50_000))
     last = table.one(49_999)
     assert (last.protocol, last.address_a, last.port_a, last.port_b) == ("UDP", "192.168.0.1", 0, 49_999)
 
 
+def test_equal_addresses_on_two_interfaces_are_two_conversations() -> None:
+    table = Conversations()
+    headers = decode(FrameBatch.concatenate([_udp(2)] * 3), ETHERNET)
+    where = np.array([0, 0, 7, 7, 0, 0], np.uint16)
+    flow = table.assign(headers, where)
+    assert flow.tolist() == [0, 1, 2, 3, 0, 1]
+    table.count(flow, np.full(6, 60, np.uint32), np.arange(6))
+    whole = table.table()
+    assert whole.interface.tolist() == [0, 0, 7, 7]
+    assert [whole[flow].packets for flow in range(4)] == [2, 2, 1, 1]
+    assert (table.one(3).interface, table.one(3).address_a) == (7, whole[1].address_a)
+    assert whole.order_by("interface").tolist() == [2, 3, 0, 1]
+
+
 def test_sorting() -> None:
     table = Conversations()
-    flow = table.assign(decode(_udp(4), ETHERNET))
+    flow = table.assign(decode(_udp(4), ETHERNET), on(4))
     table.count(flow[[0, 1, 1, 2, 2, 2, 3]], np.array([9, 1, 1, 5, 5, 5, 9], np.uint32), np.arange(7) * 10)
     whole = table.table()
     assert whole.order_by("packets").tolist() == [2, 1, 0, 3]
@@ -100,7 +118,7 @@ def test_what_is_not_there() -> None:
     assert len(table.table()) == 0
     with pytest.raises(IndexError):
         table.one(0)
-    flow = table.assign(decode(FrameBatch.from_frames([b"", b"\xff" * 60]), ETHERNET))
+    flow = table.assign(decode(FrameBatch.from_frames([b"", b"\xff" * 60]), ETHERNET), on(2))
     assert flow.tolist() == [NO_FLOW, NO_FLOW]
     table.count(flow, np.array([0, 60], np.uint32), np.array([1, 2]))
     assert len(table) == 0
@@ -110,7 +128,7 @@ def test_protocols_without_a_name_show_their_number() -> None:
     one = bytes(12) + b"\x08\x00" + bytes.fromhex("450000140000000040670000c0a80001c0a80002")
     table = Conversations()
     table.count(
-        table.assign(decode(FrameBatch.from_frames([one]), ETHERNET)),
+        table.assign(decode(FrameBatch.from_frames([one]), ETHERNET), on(1)),
         np.array([34], np.uint32),
         np.array([5]),
     )
