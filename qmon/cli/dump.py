@@ -77,7 +77,14 @@ if TYPE_CHECKING:
     metavar="SPAN",
     help="Keep the last SPAN (30s, 64MB) in memory; write it on SIGUSR1, Enter, RESET, panic, watchdog.",
 )
-@click.option("--no-events", is_flag=True, help="Leave the VM's events and other changes out of the file.")
+@click.option(
+    "--events",
+    type=click.Choice(["journal", "comment", "none"]),
+    default="journal",
+    show_default=True,
+    help="The VM's events and other changes in a pcapng file: journal entries, comments on the next packet, none.",
+)
+@click.option("--no-events", is_flag=True, help="The same as --events none.")
 @click.option("--raw-time", is_flag=True, help="Keep QEMU's own stamps instead of the host's time.")
 @click.option(
     "--sweep", is_flag=True, help="Remove filters that qmons of other hosts or containers left, too."
@@ -112,6 +119,7 @@ def dump(
     every_s: int | None,
     files: int | None,
     recorder: str | None,
+    events: str,
     no_events: bool,
     raw_time: bool,
     sweep: bool,
@@ -131,8 +139,9 @@ def dump(
         raise UsageError("--remote-mirror and --sink-dir are two ways to one end: give one of them")
     if file is not None and output == "jsonl":
         raise UsageError("-w writes a capture file and -o jsonl prints lines: give one of them")
+    notes = "none" if no_events else events
     asked = Asked(
-        file, form, output, snaplen, count, not no_events, limits, ring, megabytes, every_s, files, recorder
+        file, form, output, snaplen, count, notes, limits, ring, megabytes, every_s, files, recorder
     )
     wanted = Wanted(
         context.targets(),
@@ -140,7 +149,7 @@ def dump(
         all=every,
         snaplen=snaplen,
         raw_time=raw_time,
-        events=not no_events or recorder is not None,
+        events=notes != "none" or recorder is not None,
         sweep_foreign=sweep,
         remote_mirror=remote_mirror,
         sink_folder=Path(sink_dir) if sink_dir else None,
@@ -164,7 +173,7 @@ async def _dump(wanted: Wanted, asked: Asked, words: Sequence[str]) -> int:
             sink,
             filter=chosen,
             stop=stop,
-            notes=asked.notes or asked.recorder is not None,
+            notes=asked.notes != "none" or asked.recorder is not None,
             on_note=_say_gap,
         )
     return _close(totals)

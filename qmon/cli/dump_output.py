@@ -31,14 +31,14 @@ _LIMITS = ("duration", "filesize", "packets", "files")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The options that say where frames go; `lines` is text or jsonl, `notes` puts events into a file."""
+    """The options that say where frames go; `lines` is text or jsonl, `notes` is a form of `NoteForm`."""
 
     file: str | None
     form: str | None
     lines: str
     snaplen: int
     count: int | None
-    notes: bool
+    notes: str
     limits: tuple[str, ...] = ()
     ring: tuple[str, ...] = ()
     megabytes: int | None = None
@@ -123,7 +123,9 @@ async def open_output(asked: Asked, live: Live) -> Output:
         from qmon.export.lines import LineOutput
 
         return LineOutput(output.packet_line if asked.lines == "text" else output.packet_record, output.flush)
-    options = FileOptions(live.comment, live.names, asked.snaplen)
+    from qmon.packets.files.notes import NoteForm
+
+    options = FileOptions((live.comment,), live.names, asked.snaplen, NoteForm(asked.notes))
     if asked.recorder is not None:
         return _recorder(asked, options)
     if asked.in_series:
@@ -184,7 +186,7 @@ def _recorder(asked: Asked, options: FileOptions) -> FlightRecorder:
         seconds=seconds,
         size_bytes=size,
         talk=output.talk,
-        notes=asked.notes,
+        notes=asked.notes != "none",
     )
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGUSR1, recorder.ask, "SIGUSR1")

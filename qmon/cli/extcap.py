@@ -142,7 +142,7 @@ async def _captured(interface: str, asked: dict[str, Any]) -> int:
     wanted = Wanted(() if pid is None else [Pid(pid)], netdevs, all=not netdevs, snaplen=asked["snaplen"])
     chosen_filter = _filter(asked)
     async with open_live(wanted, output.talk) as live:
-        options = FileOptions(live.comment, live.names, asked["snaplen"])
+        options = FileOptions((live.comment,), live.names, asked["snaplen"])
         sink = await open_file(asked["fifo"], form="pcapng", options=options)
         totals = await record(live.sources, sink, filter=chosen_filter, on_note=recording.say_note)
     return recording.close(totals) if totals.error else ExitCode.DONE

@@ -31,6 +31,13 @@ if TYPE_CHECKING:
 @click.option("--netdev", "netdevs", multiple=True, metavar="ID", help="Capture on this netdev (repeats).")
 @click.option("--all", "everything", is_flag=True, help="Capture on every netdev that can be. The default.")
 @click.option("-w", "file", metavar="FILE", help="Record into FILE (- is stdout) instead of the dashboard.")
+@click.option(
+    "--events",
+    type=click.Choice(["journal", "comment", "none"]),
+    default="journal",
+    show_default=True,
+    help="The VM's events in FILE: journal entries, comments on the next packet, none.",
+)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="-- QEMU…", required=True)
 @click.pass_obj
 def run(
@@ -131,7 +138,7 @@ async def _recording(owned: OwnedQemu, planned: Plan, netdevs: tuple[str, ...], 
         return False  # QEMU has said why, on our own standard error.
     wanted = Wanted([UnixAddress(str(owned.monitor))], netdevs, all=not netdevs)
     async with open_live(wanted, output.talk) as live:
-        sink = await open_file(file, stdout=stdout, options=FileOptions(live.comment, live.names))
+        sink = await open_file(file, stdout=stdout, options=FileOptions((live.comment,), live.names))
         if not planned.starts_paused:
             await live.sources[0].capture.session.execute("cont")
         totals = await record(live.sources, sink, on_note=recording.say_note)

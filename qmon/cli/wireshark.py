@@ -58,7 +58,7 @@ async def _wireshark(wanted: Wanted, chosen: Selector | None) -> int:
     program = Wireshark()
     async with open_live(wanted, output.talk) as live:
         with program:
-            options = FileOptions(live.comment, live.names, wanted.snaplen)
+            options = FileOptions((live.comment,), live.names, wanted.snaplen)
             sink = await open_file("-", stdout=program.descriptor, options=options)
             program.end_of_stream()
             output.talk(f"{', '.join(live.tapped)} in Wireshark; Ctrl-C ends the capture")

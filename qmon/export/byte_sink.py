@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from qmon.errors import QmonError, UsageError
+from qmon.packets.batch import Bytes
 
 _FIFO_RETRY_S = 0.05
 
@@ -28,7 +29,7 @@ class ReaderLeft(Exception):
 class ByteSink:
     """Takes bytes; made by `open_path` or `on_descriptor`. `whole(data, size)` finds where records end."""
 
-    def __init__(self, fd: int, name: str, *, regular: bool, whole: Callable[[bytes, int], int]) -> None:
+    def __init__(self, fd: int, name: str, *, regular: bool, whole: Callable[[Bytes, int], int]) -> None:
         self.name = name
         self.size = 0
         self._fd = fd
@@ -44,7 +45,7 @@ class ByteSink:
         return f"<ByteSink {self.name} {self.size} bytes, {len(self._pending)} waiting>"
 
     @classmethod
-    async def open_path(cls, path: str, whole: Callable[[bytes, int], int]) -> ByteSink:
+    async def open_path(cls, path: str, whole: Callable[[Bytes, int], int]) -> ByteSink:
         """Create or overwrite a file; a FIFO waits for its reader. A terminal is refused."""
         try:
             kind = await asyncio.to_thread(lambda: Path(path).stat().st_mode)
@@ -57,7 +58,7 @@ class ByteSink:
         return cls.open_regular(path, whole)
 
     @classmethod
-    def open_regular(cls, path: str, whole: Callable[[bytes, int], int]) -> ByteSink:
+    def open_regular(cls, path: str, whole: Callable[[Bytes, int], int]) -> ByteSink:
         """Create or overwrite a file; a terminal is refused."""
         try:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOCTTY, 0o644)
@@ -69,7 +70,7 @@ class ByteSink:
         return cls(fd, path, regular=stat.S_ISREG(os.fstat(fd).st_mode), whole=whole)
 
     @classmethod
-    def on_descriptor(cls, fd: int, name: str, whole: Callable[[bytes, int], int]) -> ByteSink:
+    def on_descriptor(cls, fd: int, name: str, whole: Callable[[Bytes, int], int]) -> ByteSink:
         """Write to an open descriptor (stdout), which stays its owner's."""
         if stat.S_ISREG(os.fstat(fd).st_mode):
             return cls(os.dup(fd), name, regular=True, whole=whole)
@@ -85,7 +86,7 @@ class ByteSink:
         """How many bytes the reader has not taken yet."""
         return len(self._pending)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Bytes) -> None:
         """Take whole records; `ReaderLeft` if nobody reads, `QmonError` if the disk is full."""
         if self._regular:
             self._write_file(data)
@@ -139,7 +140,7 @@ class ByteSink:
             self._socket.close()
         os.close(self._fd)
 
-    def _write_file(self, data: bytes) -> None:
+    def _write_file(self, data: Bytes) -> None:
         done = 0
         try:
             while done < len(data):

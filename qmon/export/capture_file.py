@@ -1,7 +1,8 @@
 """Frames and notes written as a pcap or pcapng file, readable at any moment by others.
 
-Owns the order of blocks in a file: interfaces before their frames, statistics at the end. Must never hold back
-what it was given for longer than the call.
+Owns the order of blocks in a file: interfaces before their frames and before names and notes, statistics at the end.
+Must never hold back what it was given for longer than the call, but for notes that are to be comments: they wait for
+their packet.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -18,13 +20,18 @@ import numpy as np
 from qmon import __version__
 from qmon.errors import UsageError
 from qmon.export.byte_sink import ByteSink, ReaderLeft
-from qmon.packets.batch import FrameBatch, Interface, Note, Statistics
+from qmon.packets.batch import Bytes, FrameBatch, Interface, Note, Statistics
+from qmon.packets.copying import I64
+from qmon.packets.files.notes import NoteForm, comment
 from qmon.packets.files.pcap import PcapWriter
 from qmon.packets.files.pcapng_writer import PcapngWriter
 
 PCAP, PCAPNG = "pcap", "pcapng"
 _ENHANCED_PACKET = 6
 _FAREWELL_S = 1.0
+# With many names or waiting notes there are several blocks or packets for them: no reader has to take a huge one.
+_NAMES_A_BLOCK = 500
+_MOST_WAITING = 200
 
 
 class Output(Protocol):
@@ -61,11 +68,12 @@ class Output(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FileOptions:
-    """What a file says of itself. `names` are addresses and what they stand for."""
+    """What a file says of itself. `names` are addresses and what they stand for, and may grow meanwhile."""
 
-    comment: str = ""
+    comments: Sequence[str] = ()
     names: Mapping[str, str] | None = None
     snaplen: int = 262_144
+    notes: NoteForm = NoteForm.JOURNAL
 
 
 def format_of(path: str, wanted: str | None) -> str:
@@ -100,12 +108,18 @@ class CaptureFileOutput:
         """How long the file is."""
         return self.sink.size
 
-    def packets(self, batch: FrameBatch, interfaces: Sequence[Interface]) -> None:
-        """Write frames; they are in the file when this returns, or on their way into the pipe."""
-        if not len(batch):
-            return
+    def packets(
+        self,
+        batch: FrameBatch,
+        interfaces: Sequence[Interface],
+        notes: Sequence[tuple[int, Note]] = (),
+    ) -> None:
+        """Write frames; they are in the file when this returns, or on their way into the pipe.
+
+        `notes` are (row, note) pairs in order: each is written before that frame (or behind the last one).
+        """
         before = self.sink.size
-        data = self._encoder.packets(batch, interfaces)
+        data = self._encoder.packets(batch, interfaces, notes)
         try:
             self.sink.write(data)
         except UsageError:
@@ -170,8 +184,13 @@ class _PcapEncoder:
     def header(self) -> bytes:
         return self._writer.header()
 
-    def packets(self, batch: FrameBatch, interfaces: Sequence[Interface]) -> bytes:
-        if len(interfaces) > 1 and (batch.interface != batch.interface[0]).any():
+    def packets(
+        self,
+        batch: FrameBatch,
+        interfaces: Sequence[Interface],
+        notes: Sequence[tuple[int, Note]],  # noqa: ARG002
+    ) -> Bytes:
+        if len(interfaces) > 1 and len(batch) and (batch.interface != batch.interface[0]).any():
             raise UsageError("a pcap file holds one netdev only", hint="Write pcapng: -F pcapng.")
         return self._writer.encode(batch)
 
@@ -181,7 +200,7 @@ class _PcapEncoder:
     def end(self, interfaces: Sequence[Interface], statistics: Sequence[Statistics]) -> bytes:  # noqa: ARG002
         return b""
 
-    def whole(self, data: bytes, size: int) -> int:
+    def whole(self, data: Bytes, size: int) -> int:
         """Return where the last record ends that lies within the first `size` bytes."""
         at = 0
         while at + 16 <= size:
@@ -191,7 +210,7 @@ class _PcapEncoder:
             at = after
         return at
 
-    def count(self, data: bytes) -> int:
+    def count(self, data: Bytes) -> int:
         """Count the records."""
         count = at = 0
         while at < len(data):
@@ -203,45 +222,101 @@ class _PcapEncoder:
 class _PcapngEncoder:
     def __init__(self, options: FileOptions) -> None:
         self._options = options
-        self._index: dict[int, int] = {}
-        self._map = np.empty(0, np.uint16)
+        self._names: Mapping[str, str] = {} if options.names is None else options.names
+        self._named = 0
+        # The file's index of each interface, -1 where it is not described yet; and what was said of them.
+        self._map = np.empty(0, np.int32)
+        self._described: list[tuple[int, str]] = []
+        self._waiting: list[Note] = []
         self._writer = PcapngWriter(
             application=f"qmon {__version__}", operating_system=f"{platform.system()} {platform.release()}"
         )
 
     def header(self) -> bytes:
-        data = self._writer.header(self._options.comment)
-        return data + (self._writer.names(self._options.names) if self._options.names else b"")
+        return self._writer.header(*self._options.comments)
 
-    def packets(self, batch: FrameBatch, interfaces: Sequence[Interface]) -> bytes:
-        described = b"".join(
-            self._describe(number, interfaces)
-            for number in np.flatnonzero(np.bincount(batch.interface)).tolist()
+    def packets(
+        self, batch: FrameBatch, interfaces: Sequence[Interface], notes: Sequence[tuple[int, Note]]
+    ) -> Bytes:
+        described = self._describe(np.flatnonzero(np.bincount(batch.interface)), interfaces)
+        if notes:
+            described += self._describe_one(interfaces)
+        shown = replace(batch, interface=self._map[batch.interface].astype(np.uint16))
+        between: list[tuple[int, bytes]] = []
+        if self._options.notes is NoteForm.JOURNAL:
+            between = [(row, self._writer.journal(note)) for row, note in notes]
+        elif self._options.notes is NoteForm.COMMENT:
+            shown = self._commented(shown, notes)
+        blocks = self._writer.encode(shown, between)
+        return described + bytes(blocks) if described else blocks
+
+    def _commented(self, batch: FrameBatch, notes: Sequence[tuple[int, Note]]) -> FrameBatch:
+        """Return the frames with notes as their comments; those without a frame behind them wait."""
+        placed = [(0, note) for note in self._waiting] + list(notes)
+        self._waiting = [note for row, note in placed if row >= len(batch)]
+        comments = [(row, comment(note)) for row, note in placed if row < len(batch)]
+        return replace(batch, comments=(*batch.comments, *comments)) if comments else batch
+
+    def note(self, note: Note, interfaces: Sequence[Interface]) -> bytes:
+        if self._options.notes is NoteForm.NONE:
+            return b""
+        if self._options.notes is NoteForm.JOURNAL:
+            return self._describe_one(interfaces) + self._writer.journal(note)
+        self._waiting.append(note)
+        return b"" if len(self._waiting) < _MOST_WAITING else self._tell_waiting(interfaces)
+
+    def _tell_waiting(self, interfaces: Sequence[Interface]) -> bytes:
+        """Return blocks that hold the notes that have waited for a packet in vain."""
+        described = self._describe_one(interfaces)
+        told, self._waiting = self._waiting, []
+        if not self._described:
+            return b"".join(self._writer.journal(note) for note in told)
+        return described + self._writer.statistics(
+            Statistics(0, told[-1].time_ns), *(comment(note) for note in told)
         )
-        shown = replace(batch, interface=self._map[batch.interface])
-        return described + self._writer.encode(shown)
 
-    def note(self, note: Note, interfaces: Sequence[Interface]) -> bytes:  # noqa: ARG002
-        return self._writer.note(note)
+    def _describe_one(self, interfaces: Sequence[Interface]) -> bytes:
+        return b"" if self._described else self._describe(np.arange(min(1, len(interfaces))), interfaces)
 
     def end(self, interfaces: Sequence[Interface], statistics: Sequence[Statistics]) -> bytes:
-        data = b"".join(self._describe(number, interfaces) for number in range(len(interfaces)))
+        pieces = [self._describe(np.arange(len(interfaces)), interfaces)]
+        if self._waiting:
+            pieces.append(self._tell_waiting(interfaces))
+        pieces.append(self._new_names())
+        late = {
+            index: interfaces[number].description
+            for index, (number, said) in enumerate(self._described)
+            if interfaces[number].description != said
+        }
         for one in statistics:
-            moved = Statistics(self._index[one.interface], one.time_ns, one.received, one.dropped)
-            data += self._writer.statistics(moved)
-        return data
+            index = int(self._map[one.interface])
+            more = [late.pop(index)] if index in late else []
+            pieces.append(self._writer.statistics(replace(one, interface=index), *more))
+        return b"".join(pieces)
 
-    def _describe(self, number: int, interfaces: Sequence[Interface]) -> bytes:
-        # As late as can be: by then it is known how sure the times are.
-        if number in self._index:
-            return b""
-        self._index[number] = len(self._index)
-        self._map = np.zeros(max(self._index) + 1, np.uint16)
-        for ours, theirs in self._index.items():
-            self._map[ours] = theirs
-        return self._writer.interface(interfaces[number])
+    def _new_names(self) -> bytes:
+        pieces = []
+        while len(self._names) > self._named:
+            some = dict(islice(self._names.items(), self._named, self._named + _NAMES_A_BLOCK))
+            pieces.append(self._writer.names(some))
+            self._named += len(some)
+        return b"".join(pieces)
 
-    def whole(self, data: bytes, size: int) -> int:
+    def _describe(self, numbers: I64, interfaces: Sequence[Interface]) -> bytes:
+        """Describe what is not described yet, as late as can be: by then it is known how sure the times are."""
+        if len(self._map) < len(interfaces):
+            more = np.full(max(len(interfaces) - len(self._map), len(self._map)), -1, np.int32)
+            self._map = np.concatenate((self._map, more))
+        pieces = []
+        for number in numbers[self._map[numbers] < 0].tolist():
+            self._map[number] = len(self._described)
+            self._described.append((number, interfaces[number].description))
+            pieces.append(self._writer.interface(interfaces[number]))
+        if pieces:
+            pieces.append(self._new_names())
+        return b"".join(pieces)
+
+    def whole(self, data: Bytes, size: int) -> int:
         """Return where the last block ends that lies within the first `size` bytes."""
         at = 0
         while at + 12 <= size:
@@ -251,7 +326,7 @@ class _PcapngEncoder:
             at = after
         return at
 
-    def count(self, data: bytes) -> int:
+    def count(self, data: Bytes) -> int:
         """Count the blocks that are packets."""
         count = at = 0
         while at < len(data):

@@ -16,6 +16,8 @@ from qmon.packets.copying import I64, U8, U16, U32, Mask, copy_pieces
 
 ETHERNET = 1
 DEFAULT_SNAPLEN = 262_144
+# Stands for the time of what has none.
+NO_TIME = -(1 << 63)
 
 Bytes = bytes | bytearray | memoryview
 
@@ -68,7 +70,7 @@ class Note:
     """Something that happened between the packets: a QMP event, a gap, a change made by qmon.
 
     `kind` is a short word (`event`, `gap`, `change`, `comment`, …); `interface` is an index where it concerns
-    one.
+    one. `time_ns` is `NO_TIME` for what a file says of itself.
     """
 
     time_ns: int

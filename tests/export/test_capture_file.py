@@ -38,7 +38,7 @@ def read(path: Path) -> tuple[CaptureFile, list[int]]:
 
 async def test_interfaces_are_described_when_their_frames_come(tmp_path: Path) -> None:
     path = tmp_path / "a.pcapng"
-    file = await open_file(str(path), options=FileOptions("about", {"10.0.2.2": "gateway"}))
+    file = await open_file(str(path), options=FileOptions(("about",), {"10.0.2.2": "gateway"}))
     file.packets(frames(2, interface=1), INTERFACES)
     file.note(Note(10**18, "STOP", "event"), INTERFACES)
     file.packets(frames(1, interface=0), INTERFACES)

@@ -16,7 +16,7 @@ from qmon.packets.batch import Interface, Statistics
 from qmon.packets.copying import I64, U64
 
 SECTION, INTERFACE, PACKET, SIMPLE_PACKET = 0x0A0D0D0A, 1, 2, 3
-NAMES, STATISTICS, ENHANCED_PACKET = 4, 5, 6
+NAMES, STATISTICS, ENHANCED_PACKET, JOURNAL = 4, 5, 6, 9
 BYTE_ORDER_MAGIC = 0x1A2B3C4D
 
 OPT_END, OPT_COMMENT = 0, 1
