@@ -5,7 +5,9 @@ Owns the spelling of the options. Must never hold what a file or a filter is.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from qmon.cli import output as out
+from qmon.cli.recording import say_note
 from qmon.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ def _seconds(text: str) -> int | None:
     if match is None:
         return None
     amount = int(match[2]) * 10**9 + int((match[3] or "0").ljust(9, "0"))
+    if amount >= 1 << 63:
+        return None  # Beyond the years that packets can have.
     return -amount if match[1] == "-" else amount
 
 
@@ -101,6 +106,13 @@ def open_capture(
 @click.option("-c", "count", type=click.IntRange(min=1), metavar="N", help="End after N packets that match.")
 @click.option("-w", "target", metavar="FILE", help="Write them to a capture file; - is standard output.")
 @click.option("-F", "form", type=click.Choice(["pcap", "pcapng"]), help="Its format. Default: by the suffix.")
+@click.option(
+    "--events",
+    type=click.Choice(["journal", "comment", "none"]),
+    default="journal",
+    show_default=True,
+    help="With -w, a VM's events in pcapng: journal entries, comments on the next packet, none.",
+)
 @file_options
 @out.stream_option
 @click.argument("file", metavar="FILE")
@@ -112,6 +124,7 @@ def read(
     count: int | None,
     target: str | None,
     form: str | None,
+    events: str,
     time_shift: int,
     started_at: int | None,
     virtio_header: str,
@@ -121,8 +134,11 @@ def read(
 
     FILE is pcap or pcapng, also gzipped; - is standard input. FILTER is in the language of tcpdump.
     """
-    if target is not None and target != "-" and _same_file(file, target):
-        raise UsageError(f"{target} is the file that is read", hint="write to another one")
+    if target is not None and _same_file(file, target):
+        raise UsageError(
+            f"{'standard output' if target == '-' else target} is the file that is read",
+            hint="write to another one",
+        )
     from qmon.packets.filters.capture_filter import COMMON_LINK_TYPES
     from qmon.packets.filters.words import selector_of
 
@@ -133,15 +149,18 @@ def read(
         if target is None:
             _print(selection, jsonl=output == "jsonl")
         else:
-            out.run(_write(selection, target, form))
+            out.run(_write(selection, target, form, events))
         return _verdict(capture)
 
 
-def _same_file(one: str, other: str) -> bool:
+def _same_file(source: str, target: str) -> bool:
+    """Say whether both are one regular file; "-" are the standard streams."""
     try:
-        return Path(one).samefile(other)
+        read = os.fstat(0) if source == "-" else Path(source).stat()
+        written = os.fstat(1) if target == "-" else Path(target).stat()
     except (OSError, ValueError):
         return False
+    return stat.S_ISREG(read.st_mode) and os.path.samestat(read, written)
 
 
 def _verdict(capture: CaptureFile) -> int:
@@ -186,23 +205,21 @@ def _print(selection: Selection, *, jsonl: bool) -> None:
         for line in lines_of(batch, selection.capture.interfaces, numbers):
             show(line)
         out.flush()
+        for note in selection.capture.notes:
+            say_note(note)
+        selection.capture.notes.clear()
 
 
-async def _write(selection: Selection, target: str, form: str | None) -> None:
+async def _write(selection: Selection, target: str, form: str | None, events: str) -> None:
     from qmon.export.capture_file import FileOptions, open_file
+    from qmon.export.rewrite import rewrite
+    from qmon.packets.files.notes import NoteForm
 
     stdout = out.binary_stdout().fileno() if target == "-" else None
-    capture = selection.capture
-    options = FileOptions(names=capture.names)
+    options = FileOptions(names=selection.capture.names, notes=NoteForm(events))
     written = await open_file(target, stdout=stdout, form=form, options=options)
-    notes = 0
     try:
-        for batch, _ in selection.batches():
-            interfaces = tuple(capture.interfaces)
-            for note in capture.notes[notes:]:
-                written.note(note, interfaces)
-            notes = len(capture.notes)
-            written.packets(batch, interfaces)
+        await rewrite(selection.capture, (batch for batch, _ in selection.batches()), written)
     finally:
-        await written.close(tuple(capture.interfaces), capture.statistics)
-    out.talk(f"{written.written} packets written to {'standard output' if target == '-' else target}")
+        shown = "standard output" if target == "-" else target
+        out.talk(f"{written.written} packets written to {shown}")

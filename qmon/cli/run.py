@@ -41,7 +41,13 @@ if TYPE_CHECKING:
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="-- QEMU…", required=True)
 @click.pass_obj
 def run(
-    context: Context, netdevs: tuple[str, ...], everything: bool, file: str | None, command: tuple[str, ...]
+    context: Context,
+    *,
+    netdevs: tuple[str, ...],
+    everything: bool,
+    file: str | None,
+    events: str,
+    command: tuple[str, ...],
 ) -> int:
     """Start QEMU with a monitor added, and watch it from its first packet: qmon run -- qemu-system-x86_64 …
 
@@ -61,7 +67,7 @@ def run(
             output.run(_dashboard(owned, planned, netdevs))
         else:
             with _terminal_restored():
-                failed = output.run(_recording(owned, planned, netdevs, file))
+                failed = output.run(_recording(owned, planned, netdevs, file, events))
     return owned.status or (ExitCode.FAILED if failed else ExitCode.DONE)
 
 
@@ -121,13 +127,16 @@ async def _told_of_the_end(owned: OwnedQemu, watch: Watch) -> AsyncIterator[None
         telling.cancel()
 
 
-async def _recording(owned: OwnedQemu, planned: Plan, netdevs: tuple[str, ...], file: str) -> bool:
+async def _recording(
+    owned: OwnedQemu, planned: Plan, netdevs: tuple[str, ...], file: str, events: str
+) -> bool:
     """Record until QEMU ends or we are told to; return whether the recording failed."""
     from qmon.export.capture_file import FileOptions, open_file
     from qmon.export.live import Wanted, open_live
     from qmon.export.record import record
     from qmon.launch.ready import EndedEarly, attach_when_ready
     from qmon.monitor.address import UnixAddress
+    from qmon.packets.files.notes import NoteForm
 
     stdout = output.binary_stdout().fileno() if file == "-" else None
     # With the capture on our standard output, what QEMU prints goes to the standard error.
@@ -138,7 +147,8 @@ async def _recording(owned: OwnedQemu, planned: Plan, netdevs: tuple[str, ...], 
         return False  # QEMU has said why, on our own standard error.
     wanted = Wanted([UnixAddress(str(owned.monitor))], netdevs, all=not netdevs)
     async with open_live(wanted, output.talk) as live:
-        sink = await open_file(file, stdout=stdout, options=FileOptions((live.comment,), live.names))
+        options = FileOptions((live.comment,), live.names, notes=NoteForm(events))
+        sink = await open_file(file, stdout=stdout, options=options)
         if not planned.starts_paused:
             await live.sources[0].capture.session.execute("cont")
         totals = await record(live.sources, sink, on_note=recording.say_note)

@@ -88,14 +88,19 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Bytes of a capture that could not be understood: `skipped` of them from `offset` on (0: not known)."""
+    """Bytes of a capture that could not be understood: `skipped` of them from `offset` on (0: not known).
+
+    `count` is how often that is so, `offset` then the first place.
+    """
 
     offset: int
     reason: str
     skipped: int = 0
+    count: int = 1
 
     def __str__(self) -> str:
-        return f"at byte {self.offset}: {self.reason}"
+        more = f" (and {self.count - 1:,} times more)" if self.count > 1 else ""
+        return f"at byte {self.offset}: {self.reason}{more}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,9 @@ async def qmon(vm: LabVm, *words: str) -> tuple[float, float]:
 
 
 async def notes(path: Path) -> list[tuple[float, str]]:
-    rows = await tshark(path, "-Y", "syslog", "-T", "fields", "-e", "frame.time_epoch", "-e", "syslog.msg")
+    rows = await tshark(
+        path, "-Y", "systemd_journal", "-T", "fields", "-e", "frame.time_epoch", "-e", "_ws.col.Info"
+    )
     return [(float(when), text.strip()) for when, text in (row.split("\t") for row in rows)]
 
 

@@ -40,6 +40,8 @@ async def test_a_new_nic_is_captured_from_its_first_frame(qemu: Qemu, tmp_path: 
         assert await dump.wait() == 0
         assert b"missed" not in told
     notes = await asyncio.create_subprocess_exec(
-        *("tshark", "-r", str(file), "-Y", "syslog"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        *("tshark", "-r", str(file), "-Y", "systemd_journal"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
     assert b"u2 joined the capture before any NIC" in (await notes.communicate())[0]

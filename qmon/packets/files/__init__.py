@@ -8,4 +8,5 @@ resync          the next record behind damage
 pcap            the classic format, read and written
 pcapng          the newer one, read; pcapng_blocks has its blocks that are not packets
 pcapng_writer   the newer one, written
+notes           what happened between the packets, as it stands in a pcapng file
 """

@@ -14,9 +14,10 @@ from qmon.packets.copying import U8
 
 Item = FrameBatch | Interface | Note | Names | Damage | Statistics
 
-# No frame is longer than this (libpcap's own bound), but for some link types that carry whole transfers.
+# No frame is longer than this (libpcap's own bound), but for some link types that carry whole transfers: of these a
+# frame may be so long that a few copies of it still fit into memory.
 MAX_FRAME_BYTES = 262_144
-MAX_TRANSFER_BYTES = 128 << 20
+MAX_TRANSFER_BYTES = 16 << 20
 # LINKTYPE_USB_LINUX, USB_LINUX_MMAPPED, DBUS, USBPCAP, USB_DARWIN, EBHSCR
 _TRANSFER_LINK_TYPES = frozenset({189, 220, 231, 249, 266, 279})
 

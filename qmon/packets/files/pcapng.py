@@ -8,13 +8,15 @@ packets of a buffer are taken at once; only the blocks between them cost Python 
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
 from qmon.errors import DamagedFile
-from qmon.packets.batch import Damage, Direction, FrameBatch, Interface, Names, Note
+from qmon.packets.batch import NO_TIME, Damage, Direction, FrameBatch, Interface, Names, Note
 from qmon.packets.copying import I64, U8, U32, U64, Mask, items_at
+from qmon.packets.files import notes
 from qmon.packets.files import pcapng_blocks as blocks
 from qmon.packets.files.feeding import Item, Reader, longest_frame
 from qmon.packets.files.pcapng_blocks import Clock, Described
@@ -24,6 +26,7 @@ from qmon.packets.files.scan import Layout, walk
 LEAST_BLOCK = 12
 GUESS_BYTES = 2048
 MAX_INTERFACES = 0xFFFF
+_MANY_OPTIONS = f"no more than {blocks.MAX_OPTIONS:,} options were read"
 # Bytes before the frame in the three kinds of packet blocks.
 _FRAME_AT = {blocks.ENHANCED_PACKET: 28, blocks.PACKET: 28, blocks.SIMPLE_PACKET: 12}
 _DIRECTION = np.array([Direction.UNKNOWN, Direction.IN, Direction.OUT, Direction.UNKNOWN], np.uint8)
@@ -60,6 +63,9 @@ class PcapngReader(Reader):
         self.need = LEAST_BLOCK
         self.interfaces: list[Interface] = []
         self._section: list[Described] = []
+        # The indices of equal interfaces, and how many of each this section has described.
+        self._same: dict[Interface, list[int]] = {}
+        self._taken: Counter[Interface] = Counter()
         self._order = ""
         self._lost: _Lost | None = None
 
@@ -134,6 +140,7 @@ class PcapngReader(Reader):
                 )
                 first = index
                 self._section = []
+                self._taken.clear()
             body = data[int(start[index]) + 8 : int(end[index]) - 4].tobytes()
             self._other_block(int(kind[index]), body, int(start[index]), items)
         self._packets(data, start[first:], end[first:], kind[first:], packet[first:], items)
@@ -146,8 +153,10 @@ class PcapngReader(Reader):
     def _other_block(self, kind: int, body: bytes, at: int, items: list[Item]) -> None:
         order = self._order
         if kind == blocks.SECTION and len(body) >= 16:
-            comments = [blocks.text(value) for code, value in blocks.options(body[16:], order) if code == 1]
-            items.extend(Note(0, comment, "comment") for comment in comments)
+            comments = blocks.comments(body[16:], order)
+            items.extend(Note(NO_TIME, comment, "comment") for comment in comments)
+            if len(comments) == blocks.MAX_OPTIONS:
+                items.append(Damage(self.position + at, f"{_MANY_OPTIONS} of a section", 0))
         elif kind == blocks.INTERFACE and len(body) >= 8:
             self._describe(*blocks.parse_interface(body, order), at, items)
         elif kind == blocks.NAMES:
@@ -158,20 +167,27 @@ class PcapngReader(Reader):
             statistics = blocks.parse_statistics(body, order, self._section)
             if statistics is not None:
                 items.append(statistics)
+                told = (notes.from_comment(one) for one in blocks.comments(body[12:], order))
+                items.extend(note for note in told if note is not None)
+        elif kind == blocks.JOURNAL:
+            note = notes.from_journal(body)
+            if note is not None:
+                items.append(note)
 
     def _describe(self, interface: Interface, clock: Clock, at: int, items: list[Item]) -> None:
-        taken = {one.index for one in self._section}
         # A section that describes the same interface again (files joined end to end) means the same one.
-        same = [i for i, known in enumerate(self.interfaces) if known == interface and i not in taken]
-        if same:
-            index = same[0]
+        same = self._same.setdefault(interface, [])
+        if self._taken[interface] < len(same):
+            index = same[self._taken[interface]]
         elif len(self.interfaces) >= MAX_INTERFACES:
             items.append(Damage(self.position + at, f"more than {MAX_INTERFACES} interfaces", 0))
             return
         else:
             index = len(self.interfaces)
+            same.append(index)
             self.interfaces.append(interface)
             items.append(interface)
+        self._taken[interface] += 1
         self._section.append(Described(interface, clock, index))
 
     # Packets
@@ -191,11 +207,26 @@ class PcapngReader(Reader):
         fits &= packets.captured <= np.array(limits, np.uint32)[packets.interface] if len(known) else fits
         self._complain(packets.start[~fits], "a packet claims more bytes than its block has", items)
         packets = packets.select(fits)
+        packets = self._without_notes(data, packets, items)
         if len(packets.start):
             items.append(self._batch(data, packets, items))
 
+    def _without_notes(self, data: U8, packets: _Packets, items: list[Item]) -> _Packets:
+        """Take the packets that are notes, as older qmons wrote them."""
+        for_notes = [notes.is_for_notes(one.interface) for one in self._section]
+        if not any(for_notes):
+            return packets
+        which = np.array(for_notes)[packets.interface]
+        mine = packets.select(which)
+        for at, size, time_ns in zip(
+            mine.frame.tolist(), mine.captured.tolist(), self._times(mine).tolist(), strict=True
+        ):
+            items.append(notes.from_packet(data[at : at + size].tobytes(), time_ns))
+        return packets.select(~which)
+
     def _complain(self, start: I64, reason: str, items: list[Item]) -> None:
-        items.extend(Damage(self.position + at, reason, 0) for at in start.tolist())
+        if len(start):
+            items.append(Damage(self.position + int(start[0]), reason, 0, count=len(start)))
 
     def _heads(self, data: U8, start: I64, end: I64, kind: U32) -> _Packets:
         order = self._order
@@ -260,9 +291,12 @@ class PcapngReader(Reader):
             time_ns = clocks[0].nanoseconds(packets.stamp)
         else:
             time_ns = np.zeros(len(packets.stamp), np.int64)
-            for which, clock in enumerate(clocks):
-                mine = packets.interface == which
-                time_ns[mine] = clock.nanoseconds(packets.stamp[mine])
+            numbers = {clock: number for number, clock in enumerate(dict.fromkeys(clocks))}
+            kind = np.array([numbers[clock] for clock in clocks])[packets.interface]
+            for clock, number in numbers.items():
+                mine = kind == number
+                if mine.any():
+                    time_ns[mine] = clock.nanoseconds(packets.stamp[mine])
         simple = packets.kind == blocks.SIMPLE_PACKET
         if simple.any():
             # A simple packet has no stamp: nothing is claimed.
@@ -280,9 +314,15 @@ class PcapngReader(Reader):
     ) -> int:
         """Read one packet's options; return its direction."""
         direction = int(Direction.UNKNOWN)
-        for code, content in blocks.options(value, self._order):
+        count = 0
+        for count, (code, content) in enumerate(blocks.options(value, self._order), 1):  # noqa: B007
             if code == blocks.OPT_COMMENT:
-                comments.append((row, blocks.text(content)))
+                told = blocks.text(content)
+                note = notes.from_comment(told)
+                if note is None:
+                    comments.append((row, told))
+                else:
+                    items.append(note)
             elif code == blocks.EPB_FLAGS and len(content) == 4:
                 direction = int(_DIRECTION[struct.unpack(self._order + "I", content)[0] & 3])
             elif code == blocks.EPB_DROPCOUNT and len(content) == 8:
@@ -291,6 +331,8 @@ class PcapngReader(Reader):
                     items.append(
                         Note(time_ns, f"{dropped} packets were lost before this one", "gap", interface)
                     )
+        if count == blocks.MAX_OPTIONS:
+            items.append(Damage(self.position, f"{_MANY_OPTIONS} of a packet", 0))
         return direction
 
     # Damage

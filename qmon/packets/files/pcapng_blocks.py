@@ -35,19 +35,31 @@ EPB_FLAGS, EPB_DROPCOUNT = 2, 4
 ISB_START, ISB_END, ISB_RECEIVED, ISB_DROPPED = 2, 3, 4, 5
 NAME_IPV4, NAME_IPV6 = 1, 2
 
+# Of one block no more options are read; nobody's capture has as many.
+MAX_OPTIONS = 1000
+MAX_NAMES = 65_536
+# Longer texts of an interface, and longer names, are cut.
+MAX_WORD, MAX_PROSE = 255, 4096
 NEVER_NS = np.iinfo(np.int64).max
 SECOND_NS = 1_000_000_000
 
 
-def options(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
-    """Yield (code, value) pairs up to the end mark, or to where they stop making sense."""
+def options(data: bytes, order: str, most: int = MAX_OPTIONS) -> Iterator[tuple[int, bytes]]:
+    """Yield (code, value) pairs up to the end mark, to where they stop making sense, or `most` of them."""
     at = 0
-    while at + 4 <= len(data):
+    for _ in range(most):
+        if at + 4 > len(data):
+            return
         code, size = struct.unpack_from(order + "HH", data, at)
         if code == OPT_END or at + 4 + size > len(data):
             return
         yield code, data[at + 4 : at + 4 + size]
         at += 4 + -(-size // 4) * 4
+
+
+def comments(data: bytes, order: str) -> list[str]:
+    """Return the comments among options."""
+    return [text(value) for code, value in options(data, order) if code == OPT_COMMENT]
 
 
 def text(value: bytes) -> str:
@@ -95,6 +107,12 @@ class Clock:
         result: I64 = whole * SECOND_NS + fraction.astype(np.int64)
         return result
 
+    def one(self, stamp: int) -> int:
+        """Return one stamp as UTC ns, like `nanoseconds`."""
+        units = 1 << self.exponent if self.binary else 10**self.exponent
+        time_ns = stamp * SECOND_NS // units + self.offset_s * SECOND_NS
+        return max(-NEVER_NS, min(time_ns, NEVER_NS))
+
 
 @dataclass(frozen=True, slots=True)
 class Described:
@@ -113,10 +131,10 @@ def parse_interface(body: bytes, order: str) -> tuple[Interface, Clock]:
     resolution = found.get(IF_TSRESOL, b"\6") or b"\6"
     offset = found.get(IF_TSOFFSET, b"")
     interface = Interface(
-        name=text(found.get(IF_NAME, b"")),
+        name=_cut(text(found.get(IF_NAME, b"")), MAX_WORD),
         link_type=link_type,
         snaplen=snaplen,
-        description=text(found.get(IF_DESCRIPTION, b"")),
+        description=_cut(text(found.get(IF_DESCRIPTION, b"")), MAX_PROSE),
         mac=mac if len(mac) == 6 else None,
         capture_filter=_filter_text(found.get(IF_FILTER, b"")),
         fcs_bytes=(found.get(IF_FCSLEN) or b"\0")[0],
@@ -127,7 +145,11 @@ def parse_interface(body: bytes, order: str) -> tuple[Interface, Clock]:
 
 def _filter_text(value: bytes) -> str:
     # The first byte says which language: 0 is libpcap's text, 1 a compiled program.
-    return text(value[1:]) if value[:1] == b"\0" else ""
+    return _cut(text(value[1:]), MAX_PROSE) if value[:1] == b"\0" else ""
+
+
+def _cut(value: str, most: int) -> str:
+    return value if len(value) <= most else value[: most - 1] + "…"
 
 
 def parse_names(body: bytes, order: str) -> tuple[tuple[str, str], ...]:
@@ -135,12 +157,12 @@ def parse_names(body: bytes, order: str) -> tuple[tuple[str, str], ...]:
     import ipaddress
 
     pairs = []
-    for kind, value in options(body, order):
+    for kind, value in options(body, order, MAX_NAMES):
         size = {NAME_IPV4: 4, NAME_IPV6: 16}.get(kind)
         if size is None or len(value) <= size:
             continue
         address = str(ipaddress.ip_address(value[:size]))
-        pairs += [(address, text(name)) for name in value[size:].split(b"\0") if name]
+        pairs += [(address, _cut(text(name), MAX_WORD)) for name in value[size:].split(b"\0") if name]
     return tuple(pairs)
 
 
@@ -155,10 +177,9 @@ def parse_statistics(body: bytes, order: str, section: list[Described]) -> Stati
         for code in (ISB_RECEIVED, ISB_DROPPED)
         if code in found
     }
-    time_ns = section[which].clock.nanoseconds(np.array([high << 32 | low], np.uint64))
     return Statistics(
         interface=section[which].index,
-        time_ns=int(time_ns[0]),
+        time_ns=section[which].clock.one(high << 32 | low),
         received=counts.get(ISB_RECEIVED),
         dropped=counts.get(ISB_DROPPED),
     )

@@ -20,7 +20,7 @@ FOLLOWERS = 2
 # Records near each other in a file were made near each other in time.
 NEAR_S = 30 * 86_400
 LONGEST_WIRE_BYTES = 64 << 20
-LONGEST_BLOCK_BYTES = 128 << 20
+LONGEST_BLOCK_BYTES = 17 << 20
 _BLOCK_TYPES = (1, 2, 3, 4, 5, 6, 9, 10, 0x0A0D0D0A, 0x0BAD, 0x4000_0BAD)
 
 

@@ -14,13 +14,14 @@ from collections import deque
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 
 from qmon.errors import DamagedFile, QmonError
 from qmon.packets import virtio
-from qmon.packets.batch import ETHERNET, Damage, FrameBatch, Interface, Names, Note, Statistics
+from qmon.packets.batch import ETHERNET, NO_TIME, Damage, FrameBatch, Interface, Names, Note, Statistics
+from qmon.packets.copying import I64
 from qmon.packets.files.feeding import Item, Reader
 from qmon.packets.files.gunzip import MAGIC, Gunzip
 from qmon.packets.files.pcap import PcapReader
@@ -31,6 +32,9 @@ from qmon.text import plain
 FIRST_BYTES, BUFFER_BYTES = 256 * 1024, 4 << 20
 # Behind the bytes read, so that headers can be gathered without looking where the data ends.
 SLACK_BYTES = 128
+# What is kept of a file that has very much of it; that something was left out is told as damage.
+MAX_NOTES, MAX_NAMES, MAX_STATISTICS, MAX_DAMAGE = 150_000, 65_536, 4096, 20
+_ENDS_OF_TIME = -(1 << 63), (1 << 63) - 1
 _PCAP_MAGICS = frozenset({"a1b2c3d4", "d4c3b2a1", "a1b23c4d", "4d3cb2a1", "a1b2cd34", "34cdb2a1"})
 _PCAPNG_MAGIC = bytes.fromhex("0a0d0d0a")
 # What others begin with, and what can be done about it.
@@ -54,6 +58,8 @@ _OTHERS = (
     (b"TRSNIFF data", "it is a Sniffer capture", "convert it first: editcap -F pcapng FILE NEW"),
     (b"XCP\0", "it is a NetXRay capture", "convert it first: editcap -F pcapng FILE NEW"),
 )
+
+T = TypeVar("T")
 
 
 class CaptureFile:
@@ -274,13 +280,39 @@ class CaptureFile:
         elif isinstance(item, Interface):
             self.interfaces.append(item)
         elif isinstance(item, Note):
-            self.notes.append(replace(item, time_ns=item.time_ns + self._time_shift_ns))
+            if item.time_ns != NO_TIME and self._time_shift_ns:
+                moved = item.time_ns + self._time_shift_ns
+                item = replace(item, time_ns=max(_ENDS_OF_TIME[0] + 1, min(moved, _ENDS_OF_TIME[1])))
+            self._keep(self.notes, item, MAX_NOTES, "notes")
         elif isinstance(item, Names):
-            self.names.update(item.pairs)
+            for address, name in item.pairs:
+                if address in self.names or len(self.names) < MAX_NAMES:
+                    self.names[address] = name
+                else:
+                    self._complain(Damage(self._read_bytes, f"no more than {MAX_NAMES:,} names are kept"))
+                    break
         elif isinstance(item, Statistics):
-            self.statistics.append(item)
+            self._keep(self.statistics, item, MAX_STATISTICS, "statistics blocks")
         else:
-            self.damage.append(item)
+            self._complain(item)
+
+    def _keep(self, kept: list[T], item: T, most: int, what: str) -> None:
+        if len(kept) < most:
+            kept.append(item)
+        else:
+            self._complain(Damage(self._read_bytes, f"no more than {most:,} {what} are kept"))
+
+    def _complain(self, damage: Damage) -> None:
+        """Keep the first places of damage and one of each further kind at most; the rest is counted."""
+        for index, known in enumerate(self.damage):
+            if known.reason == damage.reason:
+                self.damage[index] = replace(known, count=known.count + damage.count)
+                return
+        if len(self.damage) < MAX_DAMAGE:
+            self.damage.append(damage)
+        else:
+            last = self.damage[-1]
+            self.damage[-1] = replace(last, reason="damage of many kinds", count=last.count + damage.count)
 
     def _finished(self, batch: FrameBatch) -> FrameBatch:
         """Do to a batch what was asked for: shift its time, remove virtio-net headers."""
@@ -290,12 +322,22 @@ class CaptureFile:
         batch = replace(
             batch,
             data=self._buffer[self._used :],
-            time_ns=batch.time_ns + self._time_shift_ns if self._time_shift_ns else batch.time_ns,
+            time_ns=self._shifted(batch.time_ns) if self._time_shift_ns and len(batch) else batch.time_ns,
             position=batch.position if self.seekable else None,
         )
         if self._virtio_header is not None:
             return virtio.strip(batch, self._virtio_header)
         return self._without_virtio(batch)
+
+    def _shifted(self, time_ns: I64) -> I64:
+        low, high = (int(end) + self._time_shift_ns for end in (time_ns.min(), time_ns.max()))
+        if low <= _ENDS_OF_TIME[0] or high > _ENDS_OF_TIME[1]:
+            raise QmonError(
+                f"the time shift moves packets of {self._shown} out of the years 1678 to 2262",
+                hint="give a smaller --time-shift, or another --started-at",
+            )
+        shifted: I64 = time_ns + self._time_shift_ns
+        return shifted
 
     def _without_virtio(self, batch: FrameBatch) -> FrameBatch:
         """Remove the headers found; each Ethernet interface is judged by its first frames that can be judged."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qmon import text
-from qmon.packets.batch import Note
+from qmon.packets.batch import NO_TIME, Note
 from qmon.tui.panes.packet_list import clock
 from qmon.tui.table import Cell, Column, TableView
 
@@ -37,8 +37,9 @@ class NotesPane(TableView):
         """Say what one note says."""
         note, palette = self._notes[number], self.palette
         whole, fraction = divmod(note.time_ns, 1_000_000_000)
+        when = "" if note.time_ns == NO_TIME else f"{clock(whole)}.{fraction // 1000:06d}"
         return (
-            (f"{clock(whole)}.{fraction // 1000:06d}", palette.dim),
+            (when, palette.dim),
             (text.plain(note.kind), palette.accent),
             (text.plain(note.text), palette.text),
         )

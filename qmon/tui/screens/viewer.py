@@ -31,7 +31,8 @@ class ViewerScreen(TabbedScreen):
     """Packets, conversations and notes of one file."""
 
     def __init__(self, file: CaptureFile, title: str) -> None:
-        self.store = PacketStore(source=file)
+        # What cannot be read again (gzipped, a pipe) is kept.
+        self.store = PacketStore(source=file if file.seekable else None)
         self._conversations = ConversationsPane(self.store, id="conversations")
         self._notes = NotesPane(id="notes")
         super().__init__(
@@ -70,15 +71,15 @@ class ViewerScreen(TabbedScreen):
         while True:
             try:
                 batch = self._file.read_batch()
+                for interface in self._file.interfaces[self._interfaces_seen :]:
+                    self.store.add_interface(interface)
+                    self._interfaces_seen += 1
+                if batch is None:
+                    return False
+                self.store.append(batch)
             except QmonError as problem:
                 self._problem = str(problem)
                 return False
-            for interface in self._file.interfaces[self._interfaces_seen :]:
-                self.store.add_interface(interface)
-                self._interfaces_seen += 1
-            if batch is None:
-                return False
-            self.store.append(batch)
             if time.monotonic() >= deadline:
                 return True
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qmon.errors import DamagedFile
-from qmon.packets.batch import Damage, Direction, FrameBatch, Interface, Names, Note, Statistics
+from qmon.packets.batch import NO_TIME, Damage, Direction, FrameBatch, Interface, Names, Note, Statistics
 from qmon.packets.files.feeding import Item
 from qmon.packets.files.pcapng import PcapngReader
 from qmon.packets.files.pcapng_writer import PcapngWriter
@@ -186,7 +186,7 @@ def test_names_and_statistics() -> None:
 
 def test_a_section_may_have_a_comment() -> None:
     data = block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1) + option(1, b"why") + bytes(4))
-    assert read(data) == [Note(0, "why", "comment")]
+    assert read(data) == [Note(NO_TIME, "why", "comment")]
 
 
 def test_packets_that_make_no_sense_are_damage_and_the_others_are_read() -> None:
@@ -295,20 +295,21 @@ def test_what_is_written_is_read_again(frames: list[bytes], seed: int) -> None:
     batch = replace(batch, comments=comments)
     writer = PcapngWriter(application="qmon test")
     data = writer.header("why") + writer.interface(U1)
-    data += writer.note(Note(NOW, "VM stopped", "event")) + writer.interface(U2) + writer.encode(batch)
+    note = Note(NOW, "VM stopped", "event")
+    data += writer.interface(U2) + bytes(writer.encode(batch, [(count // 2, writer.journal(note))]))
     data += writer.statistics(Statistics(1, NOW, 5, 6)) + writer.names(
         {"10.0.2.2": "gateway", "fec0::2": "six"}
     )
     items = read(data, *sorted(rng.randrange(len(data)) for _ in range(3)))
     assert not of(Damage, items)
-    assert [item.name for item in of(Interface, items)] == ["u1", "qmon", "u2"]
-    everything = joined(items)
-    mine = everything.select(everything.interface != 1)
+    assert [item.name for item in of(Interface, items)] == ["u1", "u2"]
+    assert note in items
+    mine = joined(items)
     assert [bytes(mine.frame(i)) for i in range(count)] == frames
     assert mine.time_ns.tolist() == stamps
     assert mine.direction.tolist() == directions
-    assert mine.interface.tolist() == [0 if one == 0 else 2 for one in which]
+    assert mine.interface.tolist() == which
     assert mine.comments == tuple((row, text[:0xFFFF]) for row, text in comments)
-    assert of(Statistics, items) == [Statistics(2, NOW, 5, 6)]
+    assert of(Statistics, items) == [Statistics(1, NOW, 5, 6)]
     assert of(Names, items) == [Names((("10.0.2.2", "gateway"), ("fec0::2", "six")))]
-    assert of(Note, items) == [Note(0, "why", "comment")]
+    assert of(Note, items) == [Note(NO_TIME, "why", "comment"), note]

@@ -30,8 +30,8 @@ def written(tmp_path: Path) -> Path:
         + writer.interface(Interface("u1", description="user", mac=b"RT\0\x12\x34V", capture_filter="arp"))
         + writer.names({"10.0.2.2": "gateway"})
         + writer.encode(batch)
-        + writer.note(Note(NOW + 3, "STOP", "event"))
-        + writer.encode(FrameBatch.empty())
+        + writer.journal(Note(NOW + 3, "STOP", "event"))
+        + bytes(writer.encode(FrameBatch.empty()))
         + writer.statistics(Statistics(0, NOW + 4, 3, 2))
     )
     return path
@@ -60,15 +60,15 @@ def test_tshark_reads_names_directions_times_and_comments(written: Path) -> None
     assert "short" in _fields(written, "frame.comment")[1][0]
 
 
-def test_notes_are_syslog_messages(written: Path) -> None:
-    rows = _fields(written, "frame.interface_name", "_ws.col.Protocol", "syslog.msg")
-    assert rows[3] == ["qmon", "Syslog", "qmon event: STOP"]
+def test_notes_are_entries_of_a_journal(written: Path) -> None:
+    rows = _fields(written, "frame.time_epoch", "_ws.col.Protocol", "_ws.col.Info")
+    assert rows[3] == ["1700000000.123456000", "systemd Journal", "event: STOP"]
 
 
 def test_capinfos_finds_the_file_sound(written: Path) -> None:
     done = subprocess.run(["capinfos", str(written)], capture_output=True, text=True, check=True, timeout=60)
     for text in (
-        "Number of packets:   4",
+        "Number of packets:   3",
         "Capture application: qmon",
         "made by a test",
         "Name = u1",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qmon.errors import DamagedFile, QmonError
-from qmon.packets.batch import FrameBatch, Interface, Note
+from qmon.packets.batch import NO_TIME, FrameBatch, Interface, Note
 from qmon.packets.files import source as file_module
 from qmon.packets.files.pcap import PcapWriter
 from qmon.packets.files.pcapng_writer import PcapngWriter
@@ -238,7 +238,7 @@ def test_time_can_be_shifted(tmp_path: Path) -> None:
     with CaptureFile(path, time_shift_ns=-5) as file:
         _, batches = _all(file)
         assert batches[0].time_ns[0] == TIMES[0] - 5
-        assert file.notes == [Note(-5, "a comment", "comment")]
+        assert file.notes == [Note(NO_TIME, "a comment", "comment")]
         assert file.names == {"10.0.2.2": "gateway"}
 
 
