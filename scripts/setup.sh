@@ -24,6 +24,72 @@ esac
 cd "$(dirname "$0")/.." || exit 1
 here=$(pwd -P)
 
+# --- what goes on --------------------------------------------------------------------------------------------------
+
+# Runs a command; its output goes into $output, and what progress_of makes of each line goes to the user meanwhile.
+watched() {
+    progress_of=$1
+    shift
+    step=0
+    output=$({ "$@"; echo "ended with $?"; } | {
+        set -f
+        while IFS= read -r line; do
+            printf '%s\n' "$line"
+            $progress_of
+        done
+    })
+    [ ! -t 2 ] || printf '\r\033[K' >&2
+    status=${output##*ended with }
+    output=${output%ended with *}
+    return "$status"
+}
+
+# One step of many: on a terminal in one line that changes, elsewhere a line for the first and every twentieth.
+progress() {
+    step=$((step + 1))
+    if [ -t 2 ]; then
+        printf '\r\033[K  %.70s' "$*" >&2
+    elif [ $((step % 20)) = 1 ]; then
+        say "  $*"
+    fi
+}
+
+milestone() {
+    [ ! -t 2 ] || printf '\r\033[K' >&2
+    say "  $*"
+}
+
+# The words of one line of apt-get, of which $line is one.
+apt_progress() {
+    # shellcheck disable=SC2086 # apart into words
+    case $line in
+    *" newly installed,"*) set -- $line && all=$3 && milestone "$all packages" ;;
+    "Need to get "*) milestone "${line%.}" ;;
+    "Get:"*)
+        set -- $line
+        case ${5:-} in
+        [a-z0-9]*) progress "downloading $5" ;;
+        *) progress "reading $3" ;;
+        esac
+        ;;
+    "Fetched "*) step=0 && milestone "$line" ;;
+    "Unpacking "*) set -- $line && progress "unpacking $2 ($((step + 1)) of ${all:-?})" ;;
+    "Setting up "*)
+        [ -n "${setting_up:-}" ] || { setting_up=yes && step=0; }
+        set -- $line && progress "setting up $3 ($((step + 1)) of ${all:-?})"
+        ;;
+    esac
+}
+
+pip_progress() {
+    # shellcheck disable=SC2086 # apart into words
+    case $line in
+    "Collecting "*) set -- $line && progress "looking for $2" ;;
+    *"Downloading "*) set -- $line && progress "downloading ${2##*/} ${3:-} ${4:-}" ;;
+    "Installing collected packages: "*) set -- $line && milestone "installing $(($# - 3)) packages" ;;
+    esac
+}
+
 # --- what is missing -----------------------------------------------------------------------------------------------
 
 # The newest-enough Python; $PYTHON has the first word.
@@ -74,6 +140,8 @@ find_missing() {
     have ip || need iproute
     have setpriv || need setpriv
     have script || need script
+    have ps || need procps
+    have busybox || need busybox
     [ ! -e /etc/debian_version ] || [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || need keyring
 }
 
@@ -111,6 +179,7 @@ package_names() {
         debian:iproute) echo iproute2 ;;
         debian:setpriv) echo util-linux ;;
         debian:script) echo bsdutils ;;
+        debian:busybox) echo busybox-static ;;
         debian:keyring) echo debian-archive-keyring ;;
         fedora:python | fedora:venv) echo python3 ;;
         fedora:compiler) echo "gcc python3-devel libpcap-devel" ;;
@@ -119,12 +188,14 @@ package_names() {
         fedora:tshark) echo wireshark-cli ;;
         fedora:setpriv) echo util-linux ;;
         fedora:script) echo util-linux-script ;;
+        fedora:procps) echo procps-ng ;;
         arch:python | arch:venv) echo python ;;
         arch:compiler) echo "gcc libpcap" ;;
         arch:qemu | arch:roms) echo qemu-base ;;
         arch:tshark) echo wireshark-cli ;;
         arch:iproute) echo iproute2 ;;
         arch:setpriv | arch:script) echo util-linux ;;
+        arch:procps) echo procps-ng ;;
         suse:python | suse:venv) echo python312 ;;
         suse:compiler) echo "gcc python312-devel libpcap-devel" ;;
         suse:qemu) echo qemu-x86 ;;
@@ -132,6 +203,7 @@ package_names() {
         suse:tshark) echo wireshark ;;
         suse:iproute) echo iproute2 ;;
         suse:setpriv | suse:script) echo util-linux ;;
+        suse:busybox) echo busybox-static ;;
         alpine:python | alpine:venv) echo python3 ;;
         alpine:compiler) echo "build-base python3-dev libpcap-dev" ;;
         alpine:qemu | alpine:roms) echo qemu-system-x86_64 ;;
@@ -190,8 +262,7 @@ apt() {
     told=""
     repaired=""
     while :; do
-        output=$(as_root apt-get -o DPkg::Lock::Timeout=$lock_wait_s -o Acquire::Retries=3 -q -y "$@") && return 0
-        status=$?
+        watched apt_progress as_root apt-get -o DPkg::Lock::Timeout=$lock_wait_s -o Acquire::Retries=3 -q -y "$@" && return 0
         case $output in
         *"Could not get lock"* | *"Unable to lock"* | *"Unable to acquire the dpkg"*)
             [ $(($(date +%s) - began)) -lt $lock_wait_s ] || return $status
@@ -217,8 +288,9 @@ install_with_apt() {
     find_root
     # A password is asked for here, not where the output is held back.
     [ "$root" != sudo ] || sudo true || no_rights "sudo did not let you. As root, run:" "$command_line"
-    say "Installing $packages"
+    say "Reading apt's lists of packages"
     apt update || say "apt-get update failed; going on with the lists that are there:" "$output"
+    say "Installing $packages"
     # shellcheck disable=SC2086 # a list of names
     apt install --no-install-recommends $packages || die "$output" "" \
         "apt-get could not install: $packages" "Put that right (the lines above say why) and run the same command again."
@@ -287,10 +359,11 @@ if [ -e "$done_mark" ] && [ "$(cat "$done_mark")" = "$(wanted)" ] && [ -x "$envi
 fi
 mkdir -p "$environment" && : >"$busy" || exit 1
 if [ ! -x "$environment/bin/python" ]; then
+    say "Making .venv with $("$python" -V)"
     "$python" -m venv "$environment" || die "$python could not make $environment (the lines above say why)."
 fi
 say "Installing qmon and what it needs into .venv"
-"$environment/bin/python" -m pip install -q -e ".$extras" || die "" \
+watched pip_progress "$environment/bin/python" -m pip install --progress-bar off -e ".$extras" || die "" \
     "pip could not install qmon's dependencies (the lines above say why; is the network there?)." \
     "Run the same command again when that is put right."
 # The development tools include everything the demo needs.

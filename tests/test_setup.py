@@ -217,6 +217,49 @@ def test_a_failed_installation_shows_what_apt_said(machine: Machine) -> None:
     assert "could not install" in done.stderr
 
 
+_LONG_APT = """\
+#!/bin/sh
+case "$*" in *" install "*) ;; *) exit 0 ;; esac
+echo "0 upgraded, 41 newly installed, 0 to remove and 0 not upgraded."
+echo "Need to get 95.3 MB of archives."
+for n in $SEQUENCE; do echo "Get:$n http://mirror.invalid/debian bookworm/main amd64 lib$n amd64 1.0-$n [9 kB]"; done
+echo "Fetched 95.3 MB in 2s (50 MB/s)"
+for n in $SEQUENCE; do echo "Unpacking lib$n:amd64 (1.0-$n) ..."; done
+for n in $SEQUENCE; do echo "Setting up lib$n:amd64 (1.0-$n) ..."; done
+cp "$MACHINE/store/"* "$MACHINE/bin/"; : > "$MACHINE/venv"
+"""
+
+
+def test_a_long_installation_says_what_goes_on(machine: Machine) -> None:
+    machine.program("apt-get", _LONG_APT)
+    machine.program(
+        "python3",
+        _PYTHON.replace(
+            'echo "pip $*" >> "$LOG"',
+            "echo Collecting scapy; echo '  Downloading scapy-2.6-py3-none-any.whl (3.1 MB)'; "
+            "echo Installing collected packages: scapy, qmon",
+        ),
+    )
+    done = machine.run(SEQUENCE=" ".join(map(str, range(1, 42))))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    told = done.stderr.splitlines()
+    assert [line.strip() for line in told[2:-3]] == [
+        "41 packages",
+        "Need to get 95.3 MB of archives",
+        *(f"downloading lib{n}" for n in (1, 21, 41)),
+        "Fetched 95.3 MB in 2s (50 MB/s)",
+        *(f"unpacking lib{n}:amd64 ({n} of 41)" for n in (1, 21, 41)),
+        *(f"setting up lib{n}:amd64 ({n} of 41)" for n in (1, 21, 41)),
+        f"Making .venv with Python {sys.version.split()[0]}",
+    ]
+    assert told[-3:] == [
+        "Installing qmon and what it needs into .venv",
+        "  looking for scapy",
+        "  installing 2 packages",
+    ]
+
+
 @pytest.mark.parametrize("harm", ["half made", "interrupted", "moved"])
 def test_an_environment_that_is_not_sound_is_made_anew(machine: Machine, harm: str) -> None:
     _complete(machine)
