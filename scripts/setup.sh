@@ -72,11 +72,19 @@ apt_progress() {
         *) progress "reading $3" ;;
         esac
         ;;
-    "Fetched "*) step=0 && milestone "$line" ;;
-    "Unpacking "*) set -- $line && progress "unpacking $2 ($((step + 1)) of ${all:-?})" ;;
+    "Fetched "*) milestone "$line" ;;
+    "Unpacking "*)
+        set -- $line
+        step=${unpacked:-0}
+        progress "unpacking $2 ($((step + 1)) of ${all:-?})"
+        unpacked=$step
+        ;;
     "Setting up "*)
-        [ -n "${setting_up:-}" ] || { setting_up=yes && step=0; }
-        set -- $line && progress "setting up $3 ($((step + 1)) of ${all:-?})"
+        # The C library and its like are set up between the unpacking of the others.
+        set -- $line
+        step=${set_up:-0}
+        progress "setting up $3 ($((step + 1)) of ${all:-?})"
+        set_up=$step
         ;;
     esac
 }

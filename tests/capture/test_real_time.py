@@ -1,8 +1,6 @@
 """The times of a capture against a host's tcpdump on the same tap."""
 
 import asyncio
-import dataclasses
-import os
 import statistics
 import subprocess
 from collections.abc import AsyncIterator, Callable
@@ -16,6 +14,7 @@ from qmon.monitor.session import Session
 from qmon.packets.batch import FrameBatch
 from qmon.packets.files.source import CaptureFile
 from tests.lab import start_vm
+from tests.lab.namespace import Namespace, namespace
 from tests.lab.qemus import Qemu
 from tests.lab.vm import LabVm
 
@@ -27,39 +26,26 @@ TAP = (
 )
 
 
-def sh(words: str) -> None:
-    subprocess.run(words, shell=True, check=True, capture_output=True)
-
-
-@asynccontextmanager
-async def namespace() -> AsyncIterator[str]:
-    name = f"qmon-test-{os.getpid()}"
-    sh(f"ip netns add {name}; ip -n {name} link set lo up")
-    try:
-        yield name
-    finally:
-        sh(f"ip netns del {name}")
-
-
 @asynccontextmanager
 async def tapped_vm(
     qemu: Qemu, *args: str, env: dict[str, str] | None = None
-) -> AsyncIterator[tuple[LabVm, str]]:
+) -> AsyncIterator[tuple[LabVm, Namespace]]:
     """A Linux guest at 192.168.77.2 on a tap in a namespace where the host is 192.168.77.1."""
-    async with namespace() as name:
-        inside = dataclasses.replace(qemu, argv=("ip", "netns", "exec", name, *qemu.argv))
-        async with start_vm(inside, *TAP, *args, guest="linux", env=env) as vm:
-            sh(f"ip -n {name} addr add 192.168.77.1/24 dev tap0; ip -n {name} link set tap0 up")
-            await vm.wait_serial("## ready")
-            # A DHCP client that finds no server takes the address away when it begins.
-            await vm.shell("sleep 1; killall udhcpc; sleep 1; ip addr add 192.168.77.2/24 dev eth0")
-            yield vm, name
+    async with (
+        namespace() as network,
+        start_vm(network.qemu(qemu), *TAP, *args, guest="linux", env=env) as vm,
+    ):
+        network.give("tap0", "192.168.77.1/24")
+        await vm.wait_serial("## ready")
+        # A DHCP client that finds no server takes the address away when it begins.
+        await vm.shell("sleep 1; killall udhcpc; sleep 1; ip addr add 192.168.77.2/24 dev eth0")
+        yield vm, network
 
 
 @asynccontextmanager
-async def tcpdump(name: str, path: Path) -> AsyncIterator[None]:
+async def tcpdump(network: Namespace, path: Path) -> AsyncIterator[None]:
     process = await asyncio.create_subprocess_exec(
-        *("ip", "netns", "exec", name, "tcpdump", "-i", "tap0", "-U", "--immediate-mode"),
+        *(*network.inside, "tcpdump", "-i", "tap0", "-U", "--immediate-mode"),
         *("--nano", "-w", str(path), "icmp"),
         stderr=subprocess.PIPE,
     )
@@ -108,9 +94,9 @@ async def capture_while(vm: LabVm, work: Callable[[], object]) -> tuple[dict[byt
     return found, capture
 
 
-async def ping(name: str, count: int) -> None:
+async def ping(network: Namespace, count: int) -> None:
     process = await asyncio.create_subprocess_exec(
-        *("ip", "netns", "exec", name, "busybox", "ping", "-i", "0.03", "-c", str(count), "192.168.77.2"),
+        *(*network.inside, "busybox", "ping", "-i", "0.03", "-c", str(count), "192.168.77.2"),
         stdout=subprocess.DEVNULL,
     )
     await process.wait()
@@ -125,16 +111,16 @@ CLOCKS = {
 
 async def test_times_are_the_hosts(qemu: Qemu, tmp_path: Path) -> None:
     rtc, zone = CLOCKS[qemu.version]
-    async with tapped_vm(qemu, "-rtc", rtc, env={"TZ": zone}) as (vm, name):
+    async with tapped_vm(qemu, "-rtc", rtc, env={"TZ": zone}) as (vm, network):
 
         async def work() -> None:
-            await ping(name, 60)
+            await ping(network, 60)
             await vm.qmp_raw("stop")
             await asyncio.sleep(0.7)
             await vm.qmp_raw("cont")
-            await ping(name, 60)
+            await ping(network, 60)
 
-        async with tcpdump(name, tmp_path / "host.pcap"):
+        async with tcpdump(network, tmp_path / "host.pcap"):
             mine, capture = await capture_while(vm, work)
         host = read_echoes(tmp_path / "host.pcap")
         both = mine.keys() & host.keys()
@@ -148,8 +134,8 @@ async def test_times_are_the_hosts(qemu: Qemu, tmp_path: Path) -> None:
 
 
 async def test_frames_carry_no_virtio_header(qemu: Qemu, tmp_path: Path) -> None:
-    async with tapped_vm(qemu) as (vm, name), tcpdump(name, tmp_path / "host.pcap"):
-        mine, _ = await capture_while(vm, lambda: ping(name, 10))
+    async with tapped_vm(qemu) as (vm, network), tcpdump(network, tmp_path / "host.pcap"):
+        mine, _ = await capture_while(vm, lambda: ping(network, 10))
     host = read_echoes(tmp_path / "host.pcap")
     assert len(mine) >= 20
     assert len(mine.keys() & host.keys()) >= 20

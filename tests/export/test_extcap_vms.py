@@ -33,14 +33,20 @@ def monitor(path: Path, talk: Callable[[socket.socket], None]) -> Iterator[None]
         listening.listen()
 
         def serve() -> None:
-            client, _ = listening.accept()
+            try:
+                client, _ = listening.accept()
+            except OSError:
+                return  # The block has ended without a client.
             with client:
                 talk(client)
 
         server = threading.Thread(target=serve)
         server.start()
-        yield
-        server.join(10)
+        try:
+            yield
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            server.join(10)
         assert not server.is_alive()
 
 

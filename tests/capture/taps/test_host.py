@@ -1,5 +1,4 @@
 import asyncio
-import dataclasses
 import subprocess
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from qmon.monitor.discovery import find_vm
 from qmon.monitor.session import Session
 from qmon.network.model import Netdev, Network
 from qmon.packets.batch import Direction
-from tests.capture.test_real_time import namespace, sh
 from tests.lab import start_vm
+from tests.lab.namespace import namespace
 from tests.lab.qemus import Qemu
 
 QUEUES = (
@@ -51,35 +50,33 @@ def test_without_an_interface_there_is_a_reason() -> None:
 
 
 async def test_a_netdev_with_queues_is_captured_on_the_host(qemu: Qemu) -> None:
-    async with namespace() as name:
-        inside = dataclasses.replace(qemu, argv=("ip", "netns", "exec", name, *qemu.argv))
-        async with start_vm(inside, *QUEUES, guest="linux") as vm:
-            sh(f"ip -n {name} addr add 192.168.77.1/24 dev tap0; ip -n {name} link set tap0 up")
-            await vm.wait_serial("## ready")
-            address = UnixAddress(vm.qmp[0])
-            seen: set[tuple[int, bytes]] = set()
-            async with (
-                await Session.attach(address) as session,
-                VmCapture(session, find_vm(address)) as capture,
-            ):
-                await capture.tap("t1")
-                assert "captured on the host's tap0" in capture.interfaces[0].description
-                # DHCP requests go out; what the host asks comes in.
-                ping = await asyncio.create_subprocess_exec(
-                    *("ip", "netns", "exec", name, "busybox", "ping", "-c", "20", "192.168.77.9"),
-                    stdout=subprocess.DEVNULL,
-                )
-                async with asyncio.timeout(60):
-                    while {direction for direction, _ in seen} != {Direction.IN, Direction.OUT}:
-                        await capture.wait(0.1)
-                        batch = capture.poll().batch
-                        for i in range(len(batch) if batch else 0):
-                            assert batch is not None
-                            seen.add((int(batch.direction[i]), bytes(batch.frame(i)[6:12])))
-                ping.kill()
-                await ping.wait()
-                assert capture.taps[0].packets >= 2
-            # By the source addresses: the guest's own went out, and nothing of it came in.
-            guest = bytes.fromhex("525400000007")
-            assert (Direction.OUT, guest) in seen
-            assert (Direction.IN, guest) not in seen
+    async with namespace() as network, start_vm(network.qemu(qemu), *QUEUES, guest="linux") as vm:
+        network.give("tap0", "192.168.77.1/24")
+        await vm.wait_serial("## ready")
+        address = UnixAddress(vm.qmp[0])
+        seen: set[tuple[int, bytes]] = set()
+        async with (
+            await Session.attach(address) as session,
+            VmCapture(session, find_vm(address)) as capture,
+        ):
+            await capture.tap("t1")
+            assert "captured on the host's tap0" in capture.interfaces[0].description
+            # DHCP requests go out; what the host asks comes in.
+            ping = await asyncio.create_subprocess_exec(
+                *(*network.inside, "busybox", "ping", "-c", "20", "192.168.77.9"),
+                stdout=subprocess.DEVNULL,
+            )
+            async with asyncio.timeout(60):
+                while {direction for direction, _ in seen} != {Direction.IN, Direction.OUT}:
+                    await capture.wait(0.1)
+                    batch = capture.poll().batch
+                    for i in range(len(batch) if batch else 0):
+                        assert batch is not None
+                        seen.add((int(batch.direction[i]), bytes(batch.frame(i)[6:12])))
+            ping.kill()
+            await ping.wait()
+            assert capture.taps[0].packets >= 2
+        # By the source addresses: the guest's own went out, and nothing of it came in.
+        guest = bytes.fromhex("525400000007")
+        assert (Direction.OUT, guest) in seen
+        assert (Direction.IN, guest) not in seen
