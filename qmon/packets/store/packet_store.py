@@ -27,7 +27,7 @@ from qmon.packets.store.conversations import (
     ConversationTable,
 )
 from qmon.packets.store.decode import decode
-from qmon.packets.store.rows import CHUNK, Chunk, Row, Rows, chunk_parts, joined
+from qmon.packets.store.rows import CHUNK, COLUMNS, Arrived, Chunk, Row, Rows, chunk_parts, joined
 from qmon.packets.store.spool import Spool
 from qmon.packets.store.traffic import Traffic, TrafficCounter
 
@@ -40,8 +40,6 @@ DEFAULT_LIMIT_BYTES = 512 << 20
 DEFAULT_LIMIT_PACKETS = 32 << 20
 # A little less than the largest threshold glibc takes on by itself.
 LARGEST_KEPT_BYTES = (32 << 20) - (64 << 10)
-# The `link` column: interface in the upper 12 bits, then 2 bits of direction, then 2 of offload.
-_INTERFACE_SHIFT, _DIRECTION_SHIFT = 4, 2
 # Frames further apart than this are read back one by one.
 _GAP_BYTES = 4096
 
@@ -107,11 +105,8 @@ class PacketStore:
         headers = decode(batch, self._link_types)
         with self._counting:
             flow = self._conversations.assign(headers, batch.interface)
-        position = self._keep(batch)
-        link = batch.interface << _INTERFACE_SHIFT
-        link |= batch.direction.astype(np.uint16) << _DIRECTION_SHIFT
-        if batch.offload is not None:
-            link |= batch.offload
+        arrived = Arrived(batch, headers, flow, self._keep(batch))
+        filled = [(name, column.fill(arrived)) for name, column in COLUMNS.items()]
         taken = 0
         while taken < n:
             first, chunks = self._held
@@ -121,15 +116,9 @@ class PacketStore:
                 room = 0
             part = slice(taken, min(n, taken + CHUNK - room))
             where = slice(room, room + part.stop - part.start)
-            chunk = chunks[-1]
-            chunk.time_ns[where] = batch.time_ns[part]
-            chunk.position[where] = position[part]
-            chunk.captured[where] = batch.captured[part]
-            chunk.length[where] = batch.length[part]
-            chunk.flow[where] = flow[part]
-            chunk.link[where] = link[part]
-            chunk.kind[where] = headers.kind[part]
-            chunk.tcp_flags[where] = headers.tcp_flags[part]
+            columns = chunks[-1].columns
+            for name, values in filled:
+                columns[name][where] = values[part]
             taken = part.stop
         self._bytes += int(batch.length.sum(dtype=np.int64))
         self._next_seq += n
@@ -205,22 +194,11 @@ class PacketStore:
         start, stop = max(start, first), min(stop, complete)
         stop = max(start, stop)
         parts = chunk_parts(start - first, stop - first)
-        flow = joined([chunks[i].flow[where] for i, where in parts], np.uint32)
-        link = joined([chunks[i].link[where] for i, where in parts], np.uint16)
-        return Rows(
-            first=start,
-            time_ns=joined([chunks[i].time_ns[where] for i, where in parts], np.int64),
-            captured=joined([chunks[i].captured[where] for i, where in parts], np.uint32),
-            length=joined([chunks[i].length[where] for i, where in parts], np.uint32),
-            interface=(link >> _INTERFACE_SHIFT).astype(np.uint16),
-            direction=(link >> _DIRECTION_SHIFT & 3).astype(np.uint8),
-            kind=joined([chunks[i].kind[where] for i, where in parts], np.uint8),
-            flow=flow & np.uint32(NO_FLOW),
-            reversed=flow > NO_FLOW,
-            tcp_flags=joined([chunks[i].tcp_flags[where] for i, where in parts], np.uint8),
-            offload=(link & 3).astype(np.uint8),
-            position=joined([chunks[i].position[where] for i, where in parts], np.int64),
-        )
+        columns = {
+            name: joined([chunks[i].columns[name][where] for i, where in parts], column.kind)
+            for name, column in COLUMNS.items()
+        }
+        return Rows(start, **columns)
 
     def frame(self, seq: int) -> FrameBytes:
         """Return one packet's bytes; IndexError if it is not there, DamagedFile if its file was cut short."""
@@ -296,13 +274,11 @@ class PacketStore:
         while self._counted < self._next_seq:
             first, chunks = self._held
             which, start = divmod(self._counted - first, CHUNK)
-            chunk = chunks[which]
             part = slice(start, min(CHUNK, self._next_seq - first - which * CHUNK))
-            time_ns, length, link = chunk.time_ns[part], chunk.length[part], chunk.link[part]
-            direction = (link >> _DIRECTION_SHIFT).astype(np.uint8) & np.uint8(3)
-            self._conversations.count(chunk.flow[part], length, time_ns)
-            self._traffic.count(time_ns, (link >> _INTERFACE_SHIFT).astype(np.uint16), direction, length)
-            self._counted += len(time_ns)
+            rows = Rows(self._counted, **{name: one[part] for name, one in chunks[which].columns.items()})
+            self._conversations.count(rows.flow_and_way, rows.length, rows.time_ns)
+            self._traffic.count(rows.time_ns, rows.interface, rows.direction, rows.length)
+            self._counted += len(rows)
 
     # Keeping
 
@@ -326,7 +302,7 @@ class PacketStore:
             first, chunks = first + CHUNK, chunks[1:]
             self._held = (first, chunks)
             if self._source is None:
-                self._spool.release(int(chunks[0].position[0]))
+                self._spool.release(int(chunks[0].columns["position"][0]))
 
     def _one(self, seq: int) -> Rows:
         rows = self.rows(seq, seq + 1) if seq >= 0 else None

@@ -1,17 +1,20 @@
 """The shape of the packet store's rows: columns in chunks, and what is handed out of them.
 
-Owns the sizes. Must never know where rows come from or go to.
+Owns the sizes, and the one list of columns (`Rows`): a new column is an entry there. Must never know where rows go.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from qmon.packets.batch import Direction
+from qmon.packets.batch import Direction, FrameBatch
 from qmon.packets.copying import I64, U8, U16, U32, Mask
+from qmon.packets.store.conversations import NO_FLOW
+from qmon.packets.store.decode import Headers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound=np.generic)
 
 CHUNK = 1 << 16
+# The `link` column: interface in the upper 12 bits, then 2 bits of direction, then 2 of offload.
+_INTERFACE_SHIFT, _DIRECTION_SHIFT = 4, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,44 +44,95 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrived:
+    """n frames on their way into the store: as they came, what their headers say, and what was found for them.
+
+    `flow` is as of `Conversations.assign`; `position` is where the bytes lie in file or spool.
+    """
+
+    batch: FrameBatch
+    headers: Headers
+    flow: U32
+    position: I64
+
+
+def _kept(kind: type[np.generic], fill: Callable[[Arrived], NDArray[Any]]) -> dict[str, Any]:
+    return {"kind": kind, "fill": fill}
+
+
+def _link(new: Arrived) -> U16:
+    link: U16 = new.batch.interface << np.uint16(_INTERFACE_SHIFT)
+    link |= new.batch.direction.astype(np.uint16) << _DIRECTION_SHIFT
+    if new.batch.offload is not None:
+        link |= new.batch.offload
+    return link
+
+
+@dataclass(frozen=True, slots=True)
 class Rows:
     """Columns of the packets `first` … `first + n - 1`.
 
-    `kind` holds `decode.Kind`s. `flow` is NO_FLOW where there is none; `reversed` is true where a packet goes from
-    B to A, against the conversation's first one. `position` is where the bytes lie in file or spool.
+    Each is declared here and nowhere else: its name, how it is kept, how it is filled. What shares a column to save
+    memory is a property. `kind` holds `decode.Kind`s; `position` is where the bytes lie in file or spool.
     """
 
     first: int
-    time_ns: I64
-    captured: U32
-    length: U32
-    interface: U16
-    direction: U8
-    kind: U8
-    flow: U32
-    reversed: Mask
-    tcp_flags: U8
-    offload: U8
-    position: I64
+    time_ns: I64 = field(metadata=_kept(np.int64, lambda new: new.batch.time_ns))
+    position: I64 = field(metadata=_kept(np.int64, lambda new: new.position))
+    captured: U32 = field(metadata=_kept(np.uint32, lambda new: new.batch.captured))
+    length: U32 = field(metadata=_kept(np.uint32, lambda new: new.batch.length))
+    flow_and_way: U32 = field(metadata=_kept(np.uint32, lambda new: new.flow))
+    link: U16 = field(metadata=_kept(np.uint16, _link))
+    kind: U8 = field(metadata=_kept(np.uint8, lambda new: new.headers.kind))
+    tcp_flags: U8 = field(metadata=_kept(np.uint8, lambda new: new.headers.tcp_flags))
 
     def __len__(self) -> int:
         return len(self.time_ns)
 
+    @property
+    def flow(self) -> U32:
+        """The conversation's number, NO_FLOW where there is none."""
+        return self.flow_and_way & np.uint32(NO_FLOW)
+
+    @property
+    def reversed(self) -> Mask:
+        """True where a packet goes from B to A, against the conversation's first one."""
+        return self.flow_and_way > NO_FLOW
+
+    @property
+    def interface(self) -> U16:
+        """An index into the store's interfaces."""
+        return self.link >> np.uint16(_INTERFACE_SHIFT)
+
+    @property
+    def direction(self) -> U8:
+        """A `Direction`."""
+        return (self.link >> _DIRECTION_SHIFT & 3).astype(np.uint8)
+
+    @property
+    def offload(self) -> U8:
+        """The bits of `Offload`."""
+        return (self.link & 3).astype(np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """How one of the columns of `Rows` is kept and filled."""
+
+    kind: type[np.generic]
+    fill: Callable[[Arrived], NDArray[Any]]
+
+
+COLUMNS = {one.name: Column(**one.metadata) for one in fields(Rows) if one.metadata}
+
 
 class Chunk:
-    """Room for CHUNK packets."""
+    """Room for CHUNK packets, by column."""
 
-    __slots__ = ("captured", "flow", "kind", "length", "link", "position", "tcp_flags", "time_ns")
+    __slots__ = ("columns",)
 
     def __init__(self) -> None:
-        self.time_ns = np.empty(CHUNK, np.int64)
-        self.position = np.empty(CHUNK, np.int64)
-        self.captured = np.empty(CHUNK, np.uint32)
-        self.length = np.empty(CHUNK, np.uint32)
-        self.flow = np.empty(CHUNK, np.uint32)
-        self.link = np.empty(CHUNK, np.uint16)
-        self.kind = np.empty(CHUNK, np.uint8)
-        self.tcp_flags = np.empty(CHUNK, np.uint8)
+        self.columns = {name: np.empty(CHUNK, column.kind) for name, column in COLUMNS.items()}
 
 
 def chunk_parts(start: int, stop: int) -> list[tuple[int, slice]]:

@@ -290,3 +290,16 @@ def test_reading_goes_on_while_the_oldest_packets_go(small_chunks: None) -> None
     assert kept.evicted > 0
     assert read > 0
     kept.close()
+
+
+def test_a_column_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `COLUMNS` holds is kept, filled and read back, without a word of it anywhere else."""
+    twice = rows.Column(np.uint32, lambda new: new.batch.length * 2)
+    monkeypatch.setitem(rows.COLUMNS, "length", twice)
+    kept = PacketStore()
+    try:
+        kept.add_interface(Interface("u1"))
+        kept.append(FrameBatch.from_frames([b"x" * 60, b"y" * 70]))
+        assert kept.rows(0, 2).length.tolist() == [120, 140]
+    finally:
+        kept.close()
