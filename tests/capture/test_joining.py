@@ -28,7 +28,15 @@ async def qmon(vm: LabVm, *words: str) -> tuple[float, float]:
 
 async def notes(path: Path) -> list[tuple[float, str]]:
     rows = await tshark(
-        path, "-Y", "systemd_journal", "-T", "fields", "-e", "frame.time_epoch", "-e", "_ws.col.Info"
+        path,
+        "-Y",
+        "systemd_journal",
+        "-T",
+        "fields",
+        "-e",
+        "frame.time_epoch",
+        "-e",
+        "systemd_journal.message",
     )
     return [(float(when), text.strip()) for when, text in (row.split("\t") for row in rows)]
 

@@ -2,11 +2,15 @@
 
 import gzip
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from qmon.packets.batch import FrameBatch, Interface, Note
+from qmon.packets.files.pcapng_writer import PcapngWriter
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 USER = next(iter(sorted(FIXTURES.glob("*/captures/user-linux.pcap"))))
@@ -81,6 +85,69 @@ def test_a_capture_is_not_written_over_itself(tmp_path: Path) -> None:
     own.write_bytes(USER.read_bytes())
     assert run(own, "-w", own).returncode == 2
     assert own.read_bytes() == USER.read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_writing_from_an_idle_pipe_ends_on_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+    target = tmp_path / "out.pcap"
+    command = [sys.executable, "-m", "qmon", "read", "-", "-w", str(target)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(USER.read_bytes())
+        process.stdin.flush()
+        while not target.exists() or target.stat().st_size < USER.stat().st_size:
+            assert process.poll() is None
+        process.send_signal(number)
+        assert process.wait(20) == 128 + number
+        assert b"packets written to" in process.stderr.read()
+    assert tcpdump(target) == tcpdump(USER)
+
+
+def test_standard_input_is_not_written_over(tmp_path: Path) -> None:
+    own = tmp_path / "own.pcap"
+    own.write_bytes(USER.read_bytes())
+    with own.open("rb") as stream:
+        done = subprocess.run(
+            [sys.executable, "-m", "qmon", "read", "-", "-w", str(own)],
+            stdin=stream,
+            capture_output=True,
+            timeout=60,
+        )
+    assert done.returncode == 2
+    with own.open("ab") as stream:
+        done = subprocess.run(
+            [sys.executable, "-m", "qmon", "read", str(own), "-w", "-"],
+            stdout=stream,
+            stderr=subprocess.PIPE,
+            timeout=60,
+        )
+    assert done.returncode == 2
+    assert own.read_bytes() == USER.read_bytes()
+
+
+@pytest.mark.parametrize("shift", ["9223372036", "-99999999999", "99999999999", "9223372037"])
+def test_times_do_not_leave_the_years_there_are(shift: str) -> None:
+    done = run("--time-shift", shift, USER)
+    assert done.returncode in (1, 2)
+    assert b"time" in done.stderr
+    assert not done.stdout
+
+
+def test_events_can_be_put_another_way(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.pcapng", tmp_path / "out.pcapng"
+    writer = PcapngWriter()
+    batch = FrameBatch.from_frames([bytes(60)] * 2, time_ns=[10**18, 10**18 + 2000])
+    note = writer.journal(Note(10**18 + 1000, "STOP", "event"))
+    head = writer.header() + writer.interface(Interface("u1"))
+    source.write_bytes(head + bytes(writer.encode(batch, [(1, note)])))
+    assert run(source, "-w", target, "--events", "comment").returncode == 0
+    command = ["tshark", "-r", str(target), "-T", "fields", "-e", "frame.comment"]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert told == "\nqmon event at 2001-09-09T01:46:40.000001000Z: STOP\n"
+    again = tmp_path / "again.pcapng"
+    assert run(target, "-w", again, "--events", "journal").returncode == 0
+    assert note in again.read_bytes()
 
 
 def test_times_can_be_mended() -> None:

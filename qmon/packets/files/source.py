@@ -331,7 +331,8 @@ class CaptureFile:
 
     def _shifted(self, time_ns: I64) -> I64:
         low, high = (int(end) + self._time_shift_ns for end in (time_ns.min(), time_ns.max()))
-        if low <= _ENDS_OF_TIME[0] or high > _ENDS_OF_TIME[1]:
+        first, last = _ENDS_OF_TIME
+        if low <= first or high > last or abs(self._time_shift_ns) > last:
             raise QmonError(
                 f"the time shift moves packets of {self._shown} out of the years 1678 to 2262",
                 hint="give a smaller --time-shift, or another --started-at",

@@ -1,0 +1,47 @@
+"""The viewer on captures that are not plain files, or ask for too much."""
+
+import asyncio
+import gzip
+from pathlib import Path
+
+import pytest
+
+from qmon.packets.files.source import CaptureFile
+from qmon.tui.app import QmonApp
+from qmon.tui.screens.viewer import ViewerScreen
+from tests.packets.files.bombs import ALL
+from tests.packets.files.test_source import FRAMES, pcap, pcapng
+
+
+async def loaded(path: Path) -> ViewerScreen:
+    """Open a file in the viewer and wait until it has read all of it."""
+    with CaptureFile(path, virtio_header=None) as file:
+        screen = ViewerScreen(file, path.name)
+        app = QmonApp(screen)
+        async with app.run_test(size=(100, 30)) as pilot:
+            async with asyncio.timeout(30):
+                while not screen._loaded:
+                    await pilot.pause()
+            await pilot.press("j", "enter", "2", "3")
+            await pilot.pause()
+        assert not app.return_code
+        return screen
+
+
+@pytest.mark.parametrize("content", [pcap, pcapng])
+async def test_a_gzipped_file_is_shown_as_a_plain_one_is(content: object, tmp_path: Path) -> None:
+    assert callable(content)
+    path = tmp_path / "capture.gz"
+    path.write_bytes(gzip.compress(content()))
+    screen = await loaded(path)
+    assert screen.store.packets == len(FRAMES)
+    assert screen.store.frame(1234) == FRAMES[1234]
+
+
+@pytest.mark.parametrize("name", ["many_interfaces", "journal", "commented_packets", "statistics", "names"])
+async def test_a_file_that_asks_for_much_is_shown_as_far_as_it_goes(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "bomb"
+    path.write_bytes(ALL[name]())
+    screen = await loaded(path)
+    if name == "many_interfaces":
+        assert "4096 interfaces" in screen._problem
