@@ -1,9 +1,11 @@
 # make demo and make test do all the set-up there is; see README.md.
-.PHONY: help demo test lint format record images bench clean
+.PHONY: help demo test grade bare lint format record images bench clean
 
 help:
 	@echo 'make demo    install what is missing, then the dashboard on a tiny VM with real traffic'
 	@echo 'make test    install what the tests need, then the whole check, as CI runs it'
+	@echo 'make grade   the check with every scene on all three QEMUs'
+	@echo 'make bare    the check in a bare Debian 12 and a bare Debian 13 (root, debootstrap)'
 	@echo 'make lint    ruff, mypy and the import rules'
 	@echo 'make format  lay out the code'
 	@echo 'make record  record the fixtures anew from the real QEMUs (root)'
@@ -18,6 +20,13 @@ demo:
 test:
 	@sh scripts/setup.sh test
 	@exec sh scripts/check.sh
+
+grade:
+	@sh scripts/setup.sh test
+	@exec env QMON_QEMUS=all sh scripts/check.sh
+
+bare:
+	@exec sh scripts/bare.sh
 
 lint:
 	@sh scripts/setup.sh develop

@@ -11,6 +11,7 @@ trap 'rm -rf "$scratch"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 failed=""
+times=""
 
 step() {
     name=$1
@@ -19,7 +20,11 @@ step() {
     began=$(date +%s)
     "$@"
     status=$?
-    printf '=== %s: %s, %s s\n' "$name" "$([ $status = 0 ] && echo ok || echo "FAILED ($status)")" $(($(date +%s) - began))
+    took=$(($(date +%s) - began))
+    result=$([ $status = 0 ] && echo ok || echo "FAILED ($status)")
+    printf '=== %s: %s, %s s\n' "$name" "$result" $took
+    times="$times
+$(printf '  %4s s  %s' $took "$name")"
     [ $status = 0 ] || failed="$failed
   $name"
 }
@@ -55,7 +60,7 @@ step "lab" lab
 step "tests" python -m pytest -q -n 2 --dist worksteal -m "not qemu and not terminal"
 step "tests with QEMU and terminals" python -m pytest -q -n 2 --dist worksteal -m "qemu or terminal"
 step "wheel" wheel
-printf '\n%s s in all\n' $(($(date +%s) - began_all))
+printf '\nWhat each part took:%s\n  %4s s  in all\n' "$times" $(($(date +%s) - began_all))
 if [ -n "$failed" ]; then
     printf 'FAILED:%s\n' "$failed"
     exit 1

@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -25,9 +27,51 @@ settings.load_profile("qmon")
 os.environ["QMON_LAB_CACHE"] = str(cache.root())
 
 
-@pytest.fixture(params=[recipe.version for recipe in qemus.RECIPES])
+# A run that was started under nohup or in the background must test the same: what its programs do on a signal.
+for _number, _habit in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _habit)
+
+# Which QEMUs the fixture `qemu` gives: "all", versions ("7.2,11.1"), or nothing: one for each test, by turns.
+_WANTED = os.environ.get("QMON_QEMUS", "")
+# Whose turn it is: the day. In the environment, so that all processes of one run agree.
+_TURN = int(os.environ.setdefault("QMON_QEMU_TURN", str(int(time.time()) // 86400)))
+
+
+def _versions(item_name: str, always: tuple[str, ...]) -> list[str]:
+    """The versions of QEMU that a test runs on, oldest first; `always` are those where it matters most."""
+    known = [recipe.version for recipe in qemus.RECIPES]
+    if _WANTED == "all":
+        return known
+    if _WANTED:
+        wanted = [version.strip() for version in _WANTED.split(",")]
+        if strange := set(wanted) - set(known):
+            raise pytest.UsageError(f"QMON_QEMUS: no QEMU {', '.join(sorted(strange))}; there are {known}")
+        return wanted
+    # Three days bring every test to every version.
+    turn = known[(_TURN + zlib.crc32(item_name.encode())) % len(known)]
+    return [version for version in known if version in always] or [turn]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for `qemu` on the versions this run is for."""
+    if "qemu" in metafunc.fixturenames:
+        name = f"{metafunc.module.__name__}::{metafunc.function.__name__}"
+        marks = metafunc.definition.iter_markers("always_on")
+        always = tuple(version for mark in marks for version in mark.args)
+        metafunc.parametrize("qemu", _versions(name, always), indirect=True)
+
+
+def pytest_report_header() -> str:
+    """Say which QEMUs this run is for, and how to have the same again."""
+    if _WANTED:
+        return f"QEMU: {_WANTED} (QMON_QEMUS)"
+    return f"QEMU: one version a test, by turns (QMON_QEMU_TURN={_TURN}); QMON_QEMUS=all for every one"
+
+
+@pytest.fixture
 def qemu(request: pytest.FixtureRequest) -> qemus.Qemu:
-    """Each QEMU of the lab in turn."""
+    """A QEMU of the lab; see `_versions` for which."""
     try:
         return qemus.get(request.param)
     except qemus.LabError as error:

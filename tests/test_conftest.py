@@ -89,3 +89,42 @@ def test_c(runtime_directory):
 """
     done = _run(tmp_path, text, "-p", "no:randomly")
     assert done.returncode == 0, done.stdout
+
+
+_ON_QEMUS = """
+import pytest
+from qmon import __version__
+def test_one(qemu): pass
+@pytest.mark.parametrize("word", ["a", "b"])
+def test_two(qemu, word): pass
+@pytest.mark.always_on("7.2", "11.1")
+def test_three(qemu): pass
+"""
+
+
+def _collected(directory: Path, monkeypatch: pytest.MonkeyPatch, **settings: str) -> list[str]:
+    for name in ("QMON_QEMUS", "QMON_QEMU_TURN"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    done = _run(
+        directory, _ON_QEMUS, "--collect-only", "-p", "no:randomly", "-c", str(ROOT / "pyproject.toml")
+    )
+    assert done.returncode == 0, done.stdout
+    return [line.partition("::")[2] for line in done.stdout.splitlines() if "::" in line]
+
+
+def test_three_turns_bring_each_test_to_every_qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = [_collected(tmp_path, monkeypatch, QMON_QEMU_TURN=turn) for turn in ("7", "8", "9")]
+    assert [len(turn) for turn in turns] == [5, 5, 5]
+    assert {name for turn in turns for name in turn} == set(
+        _collected(tmp_path, monkeypatch, QMON_QEMUS="all")
+    ) - {"test_three[10.0]"}
+    for turn in turns:
+        assert {"test_three[7.2]", "test_three[11.1]"} <= set(turn)
+
+
+def test_one_version_can_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = _collected(tmp_path, monkeypatch, QMON_QEMUS="10.0")
+    assert len(names) == 4
+    assert all("10.0" in name for name in names)
