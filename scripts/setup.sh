@@ -63,7 +63,7 @@ milestone() {
 apt_progress() {
     # shellcheck disable=SC2086 # apart into words
     case $line in
-    *" newly installed,"*) set -- $line && all=$3 && milestone "$all packages" ;;
+    *" newly installed,"*) set -- $line && all=$3 && milestone "packages: $all" ;;
     "Need to get "*) milestone "${line%.}" ;;
     "Get:"*)
         set -- $line
@@ -94,7 +94,7 @@ pip_progress() {
     case $line in
     "Collecting "*) set -- $line && progress "looking for $2" ;;
     *"Downloading "*) set -- $line && progress "downloading ${2##*/} ${3:-} ${4:-}" ;;
-    "Installing collected packages: "*) set -- $line && milestone "installing $(($# - 3)) packages" ;;
+    "Installing collected packages: "*) set -- $line && milestone "packages to install: $(($# - 3))" ;;
     esac
 }
 

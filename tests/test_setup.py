@@ -245,7 +245,7 @@ def test_a_long_installation_says_what_goes_on(machine: Machine) -> None:
     assert done.stdout == ""
     told = done.stderr.splitlines()
     assert [line.strip() for line in told[2:-3]] == [
-        "41 packages",
+        "packages: 41",
         "Need to get 95.3 MB of archives",
         *(f"downloading lib{n}" for n in (1, 21, 41)),
         "Fetched 95.3 MB in 2s (50 MB/s)",
@@ -256,7 +256,7 @@ def test_a_long_installation_says_what_goes_on(machine: Machine) -> None:
     assert told[-3:] == [
         "Installing qmon and what it needs into .venv",
         "  looking for scapy",
-        "  installing 2 packages",
+        "  packages to install: 2",
     ]
 
 
