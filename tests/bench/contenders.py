@@ -32,6 +32,7 @@ def index(path: str) -> None:
     """qmon: every packet indexed, with conversations and traffic."""
     from qmon.packets.files.source import CaptureFile
     from qmon.packets.store.packet_store import PacketStore
+    from qmon.packets.store.traffic import TrafficCounter
 
     with CaptureFile(path, reuse_buffer=True) as file:
         store = PacketStore(source=file)
@@ -40,7 +41,7 @@ def index(path: str) -> None:
                 store.add_interface(interface)
             store.append(batch)
         store.conversations()
-        store.traffic(0)
+        store.observer(TrafficCounter).of(0)
 
 
 def live(path: str) -> None:

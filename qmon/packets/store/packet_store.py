@@ -1,7 +1,8 @@
 """The packets of a capture, indexed: 32 bytes a packet, and where each frame's bytes lie.
 
 Rows are columns, in chunks of 65,536 packets, so that nothing is ever moved when more arrive and the oldest can go.
-Counting (conversations, traffic) is done for whole chunks, or for what is new when somebody asks.
+Counting conversations is done for whole chunks, or for what is new when somebody asks; everything else that is summed
+up is done by observers, which see each batch once (`observer`).
 
 Owns sequence numbers: `seq` counts from 0 and never changes; people are shown `seq + 1`, as by Wireshark. One thread
 may append while others read: rows are complete before `next_seq` says so, and never change. Must never make an object
@@ -13,6 +14,7 @@ from __future__ import annotations
 import threading
 from functools import cache
 from typing import Protocol as Shape
+from typing import TypeVar
 
 import numpy as np
 
@@ -27,9 +29,9 @@ from qmon.packets.store.conversations import (
     ConversationTable,
 )
 from qmon.packets.store.decode import decode
+from qmon.packets.store.observer import Observer, standard
 from qmon.packets.store.rows import CHUNK, COLUMNS, Arrived, Chunk, Row, Rows, chunk_parts, joined
 from qmon.packets.store.spool import Spool
-from qmon.packets.store.traffic import Traffic, TrafficCounter
 
 # PacketStore has a property named `bytes`, which hides the type within it.
 FrameBytes = bytes
@@ -42,6 +44,9 @@ DEFAULT_LIMIT_PACKETS = 32 << 20
 LARGEST_KEPT_BYTES = (32 << 20) - (64 << 10)
 # Frames further apart than this are read back one by one.
 _GAP_BYTES = 4096
+
+
+AnObserver = TypeVar("AnObserver", bound=Observer)
 
 
 class FrameSource(Shape):
@@ -77,7 +82,7 @@ class PacketStore:
         self._next_seq = 0
         self._bytes = 0
         self._conversations = Conversations()
-        self._traffic = TrafficCounter()
+        self._observers = standard()
         self._counted = 0
         self._counting = threading.Lock()
 
@@ -120,6 +125,8 @@ class PacketStore:
             for name, values in filled:
                 columns[name][where] = values[part]
             taken = part.stop
+        for observer in self._observers:
+            observer.see(arrived)
         self._bytes += int(batch.length.sum(dtype=np.int64))
         self._next_seq += n
         if self._next_seq - self._counted >= CHUNK:
@@ -260,11 +267,12 @@ class PacketStore:
             self._count_new()
             return self._conversations.one(flow)
 
-    def traffic(self, interface: int) -> Traffic:
-        """Return what passed on one interface per second, evicted packets included."""
-        with self._counting:
-            self._count_new()
-            return self._traffic.of(interface)
+    def observer(self, kind: type[AnObserver]) -> AnObserver:
+        """Return the observer of a kind, which has seen every packet ever appended; LookupError if there is none."""
+        for observer in self._observers:
+            if isinstance(observer, kind):
+                return observer
+        raise LookupError(f"no {kind.__name__} observes this store")
 
     def _count(self) -> None:
         with self._counting:
@@ -277,7 +285,6 @@ class PacketStore:
             part = slice(start, min(CHUNK, self._next_seq - first - which * CHUNK))
             rows = Rows(self._counted, **{name: one[part] for name, one in chunks[which].columns.items()})
             self._conversations.count(rows.flow_and_way, rows.length, rows.time_ns)
-            self._traffic.count(rows.time_ns, rows.interface, rows.direction, rows.length)
             self._counted += len(rows)
 
     # Keeping

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qmon.packets.batch import Direction
 from qmon.packets.copying import I64, U8, U16, U32
+
+if TYPE_CHECKING:
+    from qmon.packets.store.rows import Arrived
 
 SECOND_NS = 1_000_000_000
 
@@ -32,9 +37,16 @@ class TrafficCounter:
     """Counts packets and bytes by interface, second and direction; takes packets in any order of time."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         # Per interface: the seconds, ascending, and int64[n, 6]: packets and bytes for each direction.
         self._second: dict[int, I64] = {}
         self._counts: dict[int, I64] = {}
+
+    def see(self, arrived: Arrived) -> None:
+        """See `Observer.see`."""
+        batch = arrived.batch
+        with self._lock:
+            self.count(batch.time_ns, batch.interface, batch.direction, batch.length)
 
     def count(self, time_ns: I64, interface: U16, direction: U8, length: U32) -> None:
         """Add packets."""
@@ -50,6 +62,10 @@ class TrafficCounter:
 
     def of(self, interface: int) -> Traffic:
         """Return one interface's counts now."""
+        with self._lock:
+            return self._of(interface)
+
+    def _of(self, interface: int) -> Traffic:
         none = np.zeros(0, np.int64)
         counts = self._counts.get(interface, none.reshape(0, 6)).copy()
         unknown, inward, outward = (2 * int(way) for way in (Direction.UNKNOWN, Direction.IN, Direction.OUT))
@@ -67,14 +83,17 @@ class TrafficCounter:
         second = time_ns // SECOND_NS
         # Time mostly goes on: there are few places where the second changes, and only those are looked up.
         begin = np.concatenate(([0], np.flatnonzero(second[1:] != second[:-1]) + 1))
-        known = self._known(index, np.unique(second[begin]))
-        row = np.repeat(np.searchsorted(known, second[begin]), np.diff(begin, append=len(second)))
-        where = row * 6
-        where += direction * np.uint8(2)
-        flat = self._counts[index].reshape(-1)
-        np.add.at(flat, where, 1)
-        where += 1
-        np.add.at(flat, where, length.astype(np.int64))
+        present, which = np.unique(second[begin], return_inverse=True)
+        place = np.repeat(which * 3, np.diff(begin, append=len(second)))
+        place += direction
+        size = 3 * len(present)
+        packets = np.bincount(place, minlength=size).reshape(-1, 3)
+        # As floating point numbers: exact, for no batch has 2**53 bytes.
+        octets = np.bincount(place, weights=length, minlength=size).astype(np.int64).reshape(-1, 3)
+        row = np.searchsorted(self._known(index, present), present)
+        counts = self._counts[index]
+        counts[row, 0::2] += packets
+        counts[row, 1::2] += octets
 
     def _known(self, index: int, present: I64) -> I64:
         """Return the seconds of an interface, after making rows for those of `present` that have none."""

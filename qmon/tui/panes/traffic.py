@@ -16,7 +16,7 @@ from textual.widget import Widget
 
 from qmon import text
 from qmon.packets.store.packet_store import PacketStore
-from qmon.packets.store.traffic import Traffic
+from qmon.packets.store.traffic import Traffic, TrafficCounter
 from qmon.tui.braille import bars
 from qmon.tui.palette import palette_of
 from qmon.tui.panes.header import amount
@@ -73,8 +73,14 @@ class TrafficPane(Widget):
             return
         self._second = second
         seconds = max(self.size.width, 40) * 2
+        counter = self._store.observer(TrafficCounter)
         fresh = tuple(
-            series(text.plain(interface.name), self._store.traffic(index), now_s=second, seconds=seconds)
+            series(
+                text.plain(interface.name),
+                counter.of(index),
+                now_s=second,
+                seconds=seconds,
+            )
             for index, interface in enumerate(self._store.interfaces)
         )
         if fresh != self._series:

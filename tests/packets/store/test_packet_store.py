@@ -14,6 +14,7 @@ from qmon.packets.store import rows, spool
 from qmon.packets.store.conversations import NO_FLOW
 from qmon.packets.store.decode import Kind
 from qmon.packets.store.packet_store import PacketStore
+from qmon.packets.store.traffic import TrafficCounter
 from tests.packets import reference
 from tests.packets.frames import frame
 
@@ -100,13 +101,13 @@ def test_sums_are_those_of_the_rows(filled: tuple[PacketStore, list[bytes]]) -> 
     table = kept.conversations()
     assert table.packets.sum() == (rows.flow != NO_FLOW).sum()
     assert table.bytes.sum() == rows.length[rows.flow != NO_FLOW].sum()
-    total = sum(int(kept.traffic(one).in_bytes.sum()) for one in (0, 1))
+    total = sum(int(kept.observer(TrafficCounter).of(one).in_bytes.sum()) for one in (0, 1))
     assert total == sum(len(one) + 1 for seq, one in enumerate(frames) if seq % 3 == Direction.IN)
     kept.append(
         FrameBatch.from_frames([frames[0]] * 10, interface=1, direction=Direction.IN, time_ns=5 * 10**9)
     )
-    assert kept.traffic(1).second.tolist()[-1] == 5
-    assert kept.traffic(1).in_packets.tolist()[-1] == 10
+    assert kept.observer(TrafficCounter).of(1).second.tolist()[-1] == 5
+    assert kept.observer(TrafficCounter).of(1).in_packets.tolist()[-1] == 10
 
 
 def test_what_is_not_there(filled: tuple[PacketStore, list[bytes]]) -> None:
@@ -138,7 +139,7 @@ def test_the_oldest_go_and_are_counted(small_chunks: None, limit: dict[str, int]
     assert kept.rows(0, 3000).first == kept.first_seq
     counted = sum(
         int(traffic.in_packets.sum() + traffic.out_packets.sum() + traffic.unknown_packets.sum())
-        for traffic in (kept.traffic(0), kept.traffic(1))
+        for traffic in (kept.observer(TrafficCounter).of(0), kept.observer(TrafficCounter).of(1))
     )
     assert counted == 3000
     kept.close()
@@ -301,5 +302,28 @@ def test_a_column_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
         kept.add_interface(Interface("u1"))
         kept.append(FrameBatch.from_frames([b"x" * 60, b"y" * 70]))
         assert kept.rows(0, 2).length.tolist() == [120, 140]
+    finally:
+        kept.close()
+
+
+def test_observers_see_each_packet_once_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lengths:
+        def __init__(self) -> None:
+            self.seen: list[int] = []
+
+        def see(self, arrived: rows.Arrived) -> None:
+            assert len(arrived.flow) == len(arrived.batch)
+            self.seen += arrived.batch.length.tolist()
+
+    monkeypatch.setattr(store, "standard", lambda: (Lengths(),))
+    kept = PacketStore(limit_packets=1)
+    try:
+        kept.add_interface(Interface("u1"))
+        for size in (60, 70, 80):
+            kept.append(FrameBatch.from_frames([bytes(size), bytes(size + 1)]))
+            kept.conversations()
+        assert kept.observer(Lengths).seen == [60, 61, 70, 71, 80, 81]
+        with pytest.raises(LookupError):
+            kept.observer(TrafficCounter)
     finally:
         kept.close()
