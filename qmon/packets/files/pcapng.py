@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -53,6 +53,18 @@ class _Packets:
 
     def select(self, which: Mask) -> _Packets:
         return _Packets(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sections:
+    """The interfaces of some sections in a row; for each packet, where its section's begin, and how many there are."""
+
+    table: list[Described]
+    base: I64
+    count: I64
+
+    def select(self, which: Mask) -> _Sections:
+        return _Sections(self.table, self.base[which], self.count[which])
 
 
 class PcapngReader(Reader):
@@ -130,20 +142,26 @@ class PcapngReader(Reader):
         return stop
 
     def _take(self, data: U8, start: I64, end: I64, kind: U32, items: list[Item]) -> None:
-        """Take sound blocks; a section's beginning parts the packets before it from those behind."""
+        """Take sound blocks, of any number of sections; their packets make one batch."""
         packet = (kind == blocks.ENHANCED_PACKET) | (kind == blocks.SIMPLE_PACKET) | (kind == blocks.PACKET)
-        first = 0
+        # All interfaces of these sections in a row, and where each section's begin there.
+        table = list(self._section)
+        bases, firsts = [0], [0]
         for index in np.flatnonzero(~packet).tolist():
             if kind[index] == blocks.SECTION:
-                self._packets(
-                    data, start[first:index], end[first:index], kind[first:index], packet[first:index], items
-                )
-                first = index
                 self._section = []
                 self._taken.clear()
+                bases.append(len(table))
+                firsts.append(index)
             body = data[int(start[index]) + 8 : int(end[index]) - 4].tobytes()
+            described = len(self._section)
             self._other_block(int(kind[index]), body, int(start[index]), items)
-        self._packets(data, start[first:], end[first:], kind[first:], packet[first:], items)
+            table += self._section[described:]
+        if packet.any():
+            part = np.repeat(np.arange(len(bases)), np.diff([*firsts, len(kind)]))[packet]
+            base, stop = np.array(bases), np.array([*bases[1:], len(table)])
+            sections = _Sections(table, base[part], (stop - base)[part])
+            self._packets(data, start[packet], end[packet], kind[packet], sections, items)
 
     def _layout(self) -> Layout:
         return Layout(4, 0, LEAST_BLOCK, self._order)
@@ -192,34 +210,41 @@ class PcapngReader(Reader):
 
     # Packets
 
-    def _packets(self, data: U8, start: I64, end: I64, kind: U32, packet: Mask, items: list[Item]) -> None:
-        start, end, kind = start[packet], end[packet], kind[packet]
+    def _packets(
+        self, data: U8, start: I64, end: I64, kind: U32, sections: _Sections, items: list[Item]
+    ) -> None:
         room = (end - start) >= np.where(kind == blocks.SIMPLE_PACKET, 16, 32)
         self._complain(start[~room], "a packet block is too short for a packet", items)
         if not room.any():
             return
-        packets = self._heads(data, start[room], end[room], kind[room])
-        limits = [longest_frame(one.interface.link_type) for one in self._section] or [0]
-        known = packets.interface < len(self._section)
+        sections = sections.select(room)
+        packets = self._heads(data, start[room], end[room], kind[room], sections)
+        known = packets.interface < sections.count
         self._complain(packets.start[~known], "a packet of an interface that was never described", items)
         packets = packets.select(known)
+        if not known.any():
+            return
+        table = sections.table
+        packets = replace(packets, interface=(packets.interface + sections.base[known]).astype(np.uint32))
+        limits = np.array([longest_frame(one.interface.link_type) for one in table], np.uint32)
         fits = packets.frame + packets.captured.astype(np.int64) <= packets.end - 4
-        fits &= packets.captured <= np.array(limits, np.uint32)[packets.interface] if len(known) else fits
+        fits &= packets.captured <= limits[packets.interface]
         self._complain(packets.start[~fits], "a packet claims more bytes than its block has", items)
-        packets = packets.select(fits)
-        packets = self._without_notes(data, packets, items)
+        packets = self._without_notes(data, packets.select(fits), table, items)
         if len(packets.start):
-            items.append(self._batch(data, packets, items))
+            items.append(self._batch(data, packets, table, items))
 
-    def _without_notes(self, data: U8, packets: _Packets, items: list[Item]) -> _Packets:
+    def _without_notes(
+        self, data: U8, packets: _Packets, table: list[Described], items: list[Item]
+    ) -> _Packets:
         """Take the packets that are notes, as older qmons wrote them."""
-        for_notes = [notes.is_for_notes(one.interface) for one in self._section]
+        for_notes = [notes.is_for_notes(one.interface) for one in table]
         if not any(for_notes):
             return packets
         which = np.array(for_notes)[packets.interface]
         mine = packets.select(which)
         for at, size, time_ns in zip(
-            mine.frame.tolist(), mine.captured.tolist(), self._times(mine).tolist(), strict=True
+            mine.frame.tolist(), mine.captured.tolist(), self._times(mine, table).tolist(), strict=True
         ):
             items.append(notes.from_packet(data[at : at + size].tobytes(), time_ns))
         return packets.select(~which)
@@ -228,7 +253,7 @@ class PcapngReader(Reader):
         if len(start):
             items.append(Damage(self.position + int(start[0]), reason, 0, count=len(start)))
 
-    def _heads(self, data: U8, start: I64, end: I64, kind: U32) -> _Packets:
+    def _heads(self, data: U8, start: I64, end: I64, kind: U32, sections: _Sections) -> _Packets:
         order = self._order
         # Simple blocks may be shorter than the bytes read here, but not shorter than 16.
         within = np.minimum(start, len(data) - 28) if len(data) >= 28 else start
@@ -245,7 +270,8 @@ class PcapngReader(Reader):
         simple = kind == blocks.SIMPLE_PACKET
         if simple.any():
             wire = items_at(data, 4, start + 8).view(order + "u4").astype(np.uint32)
-            snaplen = (self._section[0].interface.snaplen if self._section else 0) or 0xFFFF_FFFF
+            limits = [one.interface.snaplen or 0xFFFF_FFFF for one in sections.table]
+            snaplen = np.array([*limits, 0xFFFF_FFFF], np.uint32)[sections.base]
             held = np.minimum(np.minimum(wire, snaplen), (end - start - 16).astype(np.uint32))
             interface = np.where(simple, 0, interface)
             stamp = np.where(simple, np.uint64(0), stamp)
@@ -253,10 +279,10 @@ class PcapngReader(Reader):
             frame = np.where(simple, start + 12, frame)
         return _Packets(start, end, kind, interface, stamp, captured, length, frame)
 
-    def _batch(self, data: U8, packets: _Packets, items: list[Item]) -> FrameBatch:
+    def _batch(self, data: U8, packets: _Packets, table: list[Described], items: list[Item]) -> FrameBatch:
         """Make a batch; what options say besides a direction goes to `items`, before it."""
-        time_ns = self._times(packets)
-        index = np.array([one.index for one in self._section], np.uint16)[packets.interface]
+        time_ns = self._times(packets, table)
+        index = np.array([one.index for one in table], np.uint16)[packets.interface]
         direction = np.zeros(len(time_ns), np.uint8)
         options = packets.frame + (packets.captured.astype(np.int64) + 3 & ~3)
         has = (packets.end - 4 - options >= 8) & (packets.kind != blocks.SIMPLE_PACKET)
@@ -285,8 +311,8 @@ class PcapngReader(Reader):
             comments=tuple(comments),
         )
 
-    def _times(self, packets: _Packets) -> I64:
-        clocks = [one.clock for one in self._section]
+    def _times(self, packets: _Packets, table: list[Described]) -> I64:
+        clocks = [one.clock for one in table]
         if all(clock == clocks[0] for clock in clocks):
             time_ns = clocks[0].nanoseconds(packets.stamp)
         else:

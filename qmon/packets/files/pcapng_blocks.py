@@ -46,6 +46,8 @@ SECOND_NS = 1_000_000_000
 
 def options(data: bytes, order: str, most: int = MAX_OPTIONS) -> Iterator[tuple[int, bytes]]:
     """Yield (code, value) pairs up to the end mark, to where they stop making sense, or `most` of them."""
+    if len(data) < 4:
+        return
     at = 0
     for _ in range(most):
         if at + 4 > len(data):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import zlib
-from collections import deque
+from collections import Counter, deque
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -95,6 +95,7 @@ class CaptureFile:
         self._reuse = reuse_buffer
         self._ready: deque[FrameBatch] = deque()
         self._ended = False
+        self._left_out: Counter[str] = Counter()
         self._fd = self._open(path)
         try:
             status = os.fstat(self._fd)
@@ -224,6 +225,9 @@ class CaptureFile:
         items, used = self._reader.parse(self._buffer[self._used : self._have], final=not more)
         for item in items:
             self._take(item)
+        for reason, count in self._left_out.items():
+            self._complain(Damage(self._read_bytes, reason, count=count))
+        self._left_out.clear()
         self._used += used
         self._ended = not more
 
@@ -300,7 +304,7 @@ class CaptureFile:
         if len(kept) < most:
             kept.append(item)
         else:
-            self._complain(Damage(self._read_bytes, f"no more than {most:,} {what} are kept"))
+            self._left_out[f"no more than {most:,} {what} are kept"] += 1
 
     def _complain(self, damage: Damage) -> None:
         """Keep the first places of damage and one of each further kind at most; the rest is counted."""

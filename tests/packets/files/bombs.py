@@ -42,6 +42,10 @@ def journal() -> bytes:
     return section() + interface() + block(9, b"__REALTIME_TIMESTAMP=1\nMESSAGE=x\n\n") * 100_000
 
 
+def sections() -> bytes:
+    return (section() + interface() + packet(b"x" * 4)) * 10_000
+
+
 def bad_packets() -> bytes:
     return section() + interface() + packet(b"x" * 4, which=7) * 200_000
 
@@ -66,6 +70,7 @@ ALL = {
         many_interfaces,
         statistics,
         journal,
+        sections,
         bad_packets,
         a_huge_frame,
         a_huge_block,

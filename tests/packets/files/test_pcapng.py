@@ -313,3 +313,16 @@ def test_what_is_written_is_read_again(frames: list[bytes], seed: int) -> None:
     assert of(Statistics, items) == [Statistics(1, NOW, 5, 6)]
     assert of(Names, items) == [Names((("10.0.2.2", "gateway"), ("fec0::2", "six")))]
     assert of(Note, items) == [Note(NO_TIME, "why", "comment"), note]
+
+
+def test_many_small_sections_make_one_batch_and_keep_their_own_interfaces() -> None:
+    data = b"".join(
+        section() + interface(link=1 + n % 2) + packet(b"%d" % n) + packet(b"stray", which=1)
+        for n in range(50)
+    )
+    items = read(data)
+    (batch,) = of(FrameBatch, items)
+    assert [bytes(batch.frame(n)) for n in range(50)] == [b"%d" % n for n in range(50)]
+    assert batch.interface.tolist() == [n % 2 for n in range(50)]
+    (damage,) = of(Damage, items)
+    assert damage.count == 50
