@@ -81,11 +81,33 @@ def test_the_fixtures_are_there() -> None:
     assert len(FIXTURES) >= 9
 
 
-def test_damaged_frames_mostly_agree(tmp_path: Path) -> None:
+# Of the damaged frames those that tshark names otherwise, by what qmon says: mostly it looks further into bytes that
+# are cut or wrong, and some it names by a port. Each is known; one that is not in here is to be looked at.
+NAMED_OTHERWISE = {
+    "HTTP": {90, 91, 92, 93, 95, 97, 98, 100, 103},
+    "TCP": {94, 99, 479},
+    "TLSv1.2": {117, 118, 122, 123},
+    "SSH": {128},
+    "SSHv2": {130, 131},
+    "IPv4": {138, 142, 217, 218, 296, 371, 523, 601},
+    "UDP": {141, 286, 305, 359, 390},
+    "IGMP": {181},
+    "XNS": {213},
+    "IPv6": {467},
+    "Ethernet": {552, 572},
+    "PPP": {579},
+}
+
+
+def test_damaged_frames_are_named_as_tshark_does_but_for_known_ones(tmp_path: Path) -> None:
     path = write_pcap(tmp_path / "damaged.pcap", list(damaged()))
-    pairs = list(zip(ours(path), tshark(path), strict=True))
-    agreeing = sum(columns(mine) == columns(theirs) for mine, theirs in pairs)
-    assert agreeing / len(pairs) > 0.9
+    pairs = zip(ours(path), tshark(path), strict=True)
+    others: dict[str, set[int]] = {}
+    for number, (mine, theirs) in enumerate(pairs):
+        if columns(mine) != columns(theirs):
+            others.setdefault(mine.protocol, set()).add(number)
+    new = {protocol: numbers - NAMED_OTHERWISE.get(protocol, set()) for protocol, numbers in others.items()}
+    assert {protocol: numbers for protocol, numbers in new.items() if numbers} == {}
 
 
 @pytest.mark.parametrize(
