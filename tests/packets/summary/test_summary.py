@@ -85,7 +85,7 @@ def test_the_fixtures_are_there() -> None:
 # are cut or wrong, and some it names by a port. Each is known; one that is not in here is to be looked at.
 NAMED_OTHERWISE = {
     "HTTP": {90, 91, 92, 93, 95, 97, 98, 100, 103},
-    "TCP": {94, 99, 479},
+    "TCP": {115, 94, 99, 479},
     "TLSv1.2": {117, 118, 122, 123},
     "SSH": {128},
     "SSHv2": {130, 131},
