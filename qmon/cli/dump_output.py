@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qmon.cli import output
+from qmon.cli.recording import say_overwriting
 from qmon.errors import UsageError
 from qmon.text import plain
 
@@ -133,6 +134,7 @@ async def open_output(asked: Asked, live: Live) -> Output:
 
         return FileSeries(_names(asked), _rules(asked), asked.form, options)
     stdout = output.binary_stdout().fileno() if asked.file == "-" else None
+    say_overwriting(asked.file)
     return await open_file(asked.file, stdout=stdout, form=asked.form, options=options)
 
 

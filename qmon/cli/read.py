@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from qmon.cli import output as out
-from qmon.cli.recording import say_note
+from qmon.cli.recording import say_note, say_overwriting
 from qmon.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -217,6 +217,7 @@ async def _write(selection: Selection, target: str, form: str | None, events: st
 
     stdout = out.binary_stdout().fileno() if target == "-" else None
     options = FileOptions(names=selection.capture.names, notes=NoteForm(events))
+    say_overwriting(target)
     written = await open_file(target, stdout=stdout, form=form, options=options)
     try:
         await rewrite(selection.capture, (batch for batch, _ in selection.batches()), written)

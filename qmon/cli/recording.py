@@ -6,6 +6,7 @@ Owns nothing of the recording itself. Must never attach or tap: that is `export.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qmon.cli import output
@@ -30,6 +31,16 @@ def say_note(note: Note) -> None:
     """Say aloud what concerns how complete the recording is; the rest is for the file only."""
     if note.kind in _TOLD:
         output.talk(f"qmon: {note.text}")
+
+
+def say_overwriting(path: str) -> None:
+    """Say that a capture that is there already will be overwritten, as tcpdump does without a word."""
+    try:
+        there = Path(path).is_file() and Path(path).stat().st_size > 0
+    except (OSError, ValueError):
+        return  # Opening it will say what is wrong.
+    if there and path != "-":
+        output.talk(f"qmon: {path} exists and is overwritten")
 
 
 def close(totals: Totals) -> ExitCode:

@@ -148,6 +148,7 @@ async def _recording(
     wanted = Wanted([UnixAddress(str(owned.monitor))], netdevs, all=not netdevs)
     async with open_live(wanted, output.talk) as live:
         options = FileOptions((live.comment,), live.names, notes=NoteForm(events))
+        recording.say_overwriting(file)
         sink = await open_file(file, stdout=stdout, options=options)
         if not planned.starts_paused:
             await live.sources[0].capture.session.execute("cont")

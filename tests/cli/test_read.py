@@ -80,6 +80,12 @@ def test_rewriting_keeps_the_frames(tmp_path: Path) -> None:
     assert tcpdump(target) == tcpdump(USER, "udp")
 
 
+def test_it_is_said_that_a_file_is_overwritten(tmp_path: Path) -> None:
+    target = tmp_path / "out.pcap"
+    assert b"overwritten" not in run(USER, "-w", target).stderr
+    assert f"{target} exists and is overwritten".encode() in run(USER, "-w", target).stderr
+
+
 def test_a_capture_is_not_written_over_itself(tmp_path: Path) -> None:
     own = tmp_path / "own.pcap"
     own.write_bytes(USER.read_bytes())
