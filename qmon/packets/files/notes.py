@@ -46,9 +46,9 @@ class NoteForm(StrEnum):
 
 
 def journal_entry(note: Note) -> bytes:
-    """Return the entry's text; its time is exact to a microsecond, as the format has it."""
+    """Return the entry's text; its time is in microseconds, rounded up: not before the packet it stands behind."""
     fields = (
-        ("__REALTIME_TIMESTAMP", str(max(0, note.time_ns) // 1000)),
+        ("__REALTIME_TIMESTAMP", str(-(-max(0, note.time_ns) // 1000))),
         ("MESSAGE", _worded(note)),
         ("PRIORITY", str(_WARNING if note.kind == "gap" else _NOTICE)),
         ("SYSLOG_IDENTIFIER", "qmon"),

@@ -62,7 +62,7 @@ def test_tshark_reads_names_directions_times_and_comments(written: Path) -> None
 
 def test_notes_are_entries_of_a_journal(written: Path) -> None:
     rows = _fields(written, "frame.time_epoch", "_ws.col.Protocol", "_ws.col.Info")
-    assert rows[3] == ["1700000000.123456000", "systemd Journal", "event: STOP"]
+    assert rows[3] == ["1700000000.123457000", "systemd Journal", "event: STOP"]
 
 
 def test_capinfos_finds_the_file_sound(written: Path) -> None:
