@@ -5,9 +5,7 @@ Owns the command's words; the screens live in `qmon.tui`.
 
 from __future__ import annotations
 
-import sys
-
-from qmon.cli import output
+from qmon.cli import output, streams
 from qmon.cli.context import Context
 from qmon.errors import UsageError
 
@@ -17,10 +15,7 @@ def dashboard(context: Context, *, netdevs: tuple[str, ...], capture: bool) -> N
     if netdevs and not capture:
         raise UsageError("--netdev says what to tap and --no-capture says to tap nothing: give one of them")
     target = context.target()
-    if not sys.stdin.isatty() or not sys.stderr.isatty():
-        raise UsageError(
-            "the dashboard needs a terminal", hint="`qmon --help` lists the commands that do not"
-        )
+    streams.require_terminal("the dashboard", "`qmon --help` lists the commands that do not need one.")
     from qmon.tui.run import run_dashboard
 
     output.run(run_dashboard(target, netdevs=netdevs or None, capture=capture))

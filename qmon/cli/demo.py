@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qmon.cli import output, recording
+from qmon.cli import output, recording, streams
 from qmon.errors import ExitCode, QmonError, UsageError
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ def demo(headless: bool, duration: float | None, file: str | None, accel: str, q
         raise UsageError(
             "--duration and -w go with --headless", hint="qmon demo --headless --duration 10 -w FILE"
         )
+    if not headless:
+        streams.require_terminal("the dashboard", "`qmon demo --headless` runs the VM without one.")
     program = find_qemu(qemu)
     output.talk("starting a tiny VM; its first packets come in some 5 s")
     with DemoVm(qemu=[program], accel=accel, paused=True) as vm:
@@ -73,7 +75,7 @@ async def _headless(vm: DemoVm, duration: float | None, file: str | None) -> int
     """Let the VM run, recorded or not, until the time is over, it ends, or we are told to."""
     from qmon.launch.ready import EndedEarly, attach_when_ready
 
-    stdout = output.binary_stdout().fileno() if file == "-" else None
+    stdout = output.binary_stdout() if file == "-" else None
     try:
         async with await attach_when_ready(vm.process) as session:
             if file is None:

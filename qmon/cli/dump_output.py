@@ -123,7 +123,8 @@ async def open_output(asked: Asked, live: Live) -> Output:
     if asked.file is None:
         from qmon.export.lines import LineOutput
 
-        return LineOutput(output.packet_line if asked.lines == "text" else output.packet_record, output.flush)
+        show = output.packet_line if asked.lines == "text" else output.packet_record
+        return LineOutput(output.lines_stdout(), sys.stdout.encoding, show)
     from qmon.packets.files.notes import NoteForm
 
     options = FileOptions((live.comment,), live.names, asked.snaplen, NoteForm(asked.notes))
@@ -133,7 +134,7 @@ async def open_output(asked: Asked, live: Live) -> Output:
         from qmon.export.ring import FileSeries
 
         return FileSeries(_names(asked), _rules(asked), asked.form, options)
-    stdout = output.binary_stdout().fileno() if asked.file == "-" else None
+    stdout = output.binary_stdout() if asked.file == "-" else None
     say_overwriting(asked.file)
     return await open_file(asked.file, stdout=stdout, form=asked.form, options=options)
 
@@ -192,7 +193,7 @@ def _recorder(asked: Asked, options: FileOptions) -> FlightRecorder:
     )
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGUSR1, recorder.ask, "SIGUSR1")
-    if sys.stdin is not None and sys.stdin.isatty() and _may_read(sys.stdin.fileno()):
+    if sys.stdin.isatty() and _may_read(sys.stdin.fileno()):
 
         def pressed() -> None:
             try:

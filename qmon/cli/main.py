@@ -6,15 +6,17 @@ and exit codes. Must never import a command's modules before it is asked for: st
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib import import_module
+from io import StringIO
 from typing import NoReturn
 
 import click
 
 from qmon import __version__
-from qmon.cli import output
+from qmon.cli import output, streams
 from qmon.cli.context import Context
 from qmon.errors import ExitCode, QmonError
 
@@ -100,35 +102,58 @@ def qmon(ctx: click.Context, vms: tuple[str, ...], netdevs: tuple[str, ...], no_
 
 def main() -> NoReturn:
     """Run the command line and exit with the code its end deserves."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-    sys.exit(_guarded())
+    streams.set_up()
+    code = _flushed(_guarded())
+    try:
+        sys.stderr.flush()
+    except OSError:
+        streams.give_up(2)
+    sys.exit(code)
 
 
 def _guarded() -> int:
+    """Run the command and return its exit code, having said what went wrong."""
     try:
         result = _invoked()
-        _flush()
-    except click.exceptions.Abort:
-        return 130
-    except click.ClickException as problem:
-        problem.show()
-        return problem.exit_code
-    except QmonError as problem:
-        output.error(problem.message, problem.hint)
-        return problem.exit_code
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else ExitCode.FAILED
+    except Exception as problem:  # noqa: BLE001 - what is not known is raised again.
+        return _told(problem)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        _abandon_stdout()
-        return ExitCode.DONE
-    except OSError as problem:
-        output.error(
-            f"{problem.strerror or problem}" + (f": {problem.filename}" if problem.filename else ""), None
-        )
-        return ExitCode.FAILED
     return result if isinstance(result, int) else ExitCode.DONE
+
+
+def _told(problem: Exception) -> int:
+    """Say what went wrong and return the exit code for it; a bug is raised again."""
+    if isinstance(problem, ExceptionGroup):
+        # Tasks that ran side by side: what the first of them met is the reason.
+        return _told(problem.exceptions[0])
+    if isinstance(problem, click.exceptions.Abort):
+        return 130
+    if isinstance(problem, click.ClickException):
+        said = StringIO()
+        problem.show(said)
+        output.talk(said.getvalue())
+        return problem.exit_code
+    if isinstance(problem, QmonError):
+        output.error(problem.message, problem.hint)
+        return problem.exit_code
+    if isinstance(problem, BrokenPipeError):
+        return ExitCode.DONE
+    if isinstance(problem, OSError):
+        _say_system_error(problem)
+        return ExitCode.FAILED
+    raise problem
+
+
+def _say_system_error(problem: OSError) -> None:
+    reason = problem.strerror or str(problem)
+    if problem.filename == streams.STDOUT:
+        why = "it is closed" if problem.errno == errno.EBADF else reason
+        output.error(f"cannot write {streams.STDOUT}: {why}", None)
+    else:
+        output.error(f"{problem.filename}: {reason}" if problem.filename else reason, None)
 
 
 def _invoked() -> object:
@@ -142,13 +167,13 @@ def _invoked() -> object:
         return end.exit_code
 
 
-def _flush() -> None:
-    if sys.stdout is not None:
-        sys.stdout.flush()
-
-
-def _abandon_stdout() -> None:
-    # What is still buffered can go nowhere; without this the interpreter complains at its exit.
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.close(null)
+def _flushed(code: int) -> int:
+    """Hand over the last of the output; return the code, or a failure's if it could not be handed over."""
+    try:
+        output.flush()
+    except OSError as problem:
+        if code == ExitCode.DONE and not isinstance(problem, BrokenPipeError):
+            _say_system_error(problem)
+            code = ExitCode.FAILED
+        streams.give_up(1)
+    return code

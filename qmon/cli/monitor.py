@@ -95,7 +95,8 @@ def _value(text: str) -> object:
 @click.pass_obj
 def events(context: Context, output: str) -> int:
     """Print the VM's QMP events as they come."""
-    return out.run(_events(context, output))
+    out.require_stdout()
+    return out.run(_events(context, output), until_reader_leaves=True)
 
 
 async def _events(context: Context, output: str) -> int:

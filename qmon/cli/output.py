@@ -12,12 +12,13 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from qmon import text
-from qmon.errors import UsageError
+from qmon.cli import streams
+from qmon.errors import ExitCode, QmonError, UsageError
 
 if TYPE_CHECKING:
     from qmon.packets.lines import Line
@@ -84,8 +85,8 @@ def document(content: Mapping[str, object]) -> None:
 
 def line(content: Mapping[str, object]) -> None:
     """Print one JSON object on one line, with its schema version first, at once."""
-    data(_json({"schema_version": SCHEMA_VERSION, **content}, separators=(",", ":")), harmless=True)
-    sys.stdout.flush()
+    data(_compact(content), harmless=True)
+    flush()
 
 
 def _json(content: object, *, indent: int | None = None, separators: tuple[str, str] | None = None) -> str:
@@ -109,14 +110,18 @@ def _shown(match: re.Match[str]) -> str:
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
-def packet_line(packet: Line) -> None:
-    """Print a packet for people."""
-    data(packet.text(), harmless=True)
+def packet_line(packet: Line) -> str:
+    """Return a packet for people, without the line end."""
+    return packet.text()
 
 
-def packet_record(packet: Line) -> None:
-    """Print a packet for programs."""
-    line(packet.record())
+def packet_record(packet: Line) -> str:
+    """Return a packet for programs, without the line end."""
+    return _compact(packet.record())
+
+
+def _compact(content: Mapping[str, object]) -> str:
+    return _json({"schema_version": SCHEMA_VERSION, **content}, separators=(",", ":"))
 
 
 def data(content: str, *, harmless: bool = False) -> None:
@@ -135,15 +140,27 @@ def flush() -> None:
     sys.stdout.flush()
 
 
-def binary_stdout() -> BinaryIO:
-    """Return stdout for bytes; refused on a terminal, which they would only confuse."""
+def binary_stdout() -> int:
+    """Return stdout's descriptor for bytes; refused on a terminal, which they would only confuse."""
     if sys.stdout.isatty():
         raise UsageError(
             "refusing to write a capture to the terminal",
             hint="name a file with -w FILE, or pipe it: qmon dump -w - … | wireshark -k -i -",
         )
-    sys.stdout.flush()
-    return sys.stdout.buffer
+    return lines_stdout()
+
+
+def lines_stdout() -> int:
+    """Return stdout's descriptor, for one that writes to it without waiting for its reader."""
+    require_stdout()
+    flush()
+    return sys.stdout.fileno()
+
+
+def require_stdout() -> None:
+    """Raise `QmonError` if stdout is closed, before waiting for what would be printed."""
+    if not streams.is_writable(sys.stdout):
+        raise QmonError(f"cannot write {streams.STDOUT}: it is closed")
 
 
 def talk(content: str) -> None:
@@ -162,38 +179,46 @@ def error(message: str, hint: str | None) -> None:
         talk(hint)
 
 
-def run(main: Coroutine[Any, Any, T]) -> T:
+def run(main: Coroutine[Any, Any, T], *, until_reader_leaves: bool = False) -> T:
     """Run a command's coroutine; SIGINT, SIGTERM and SIGHUP cancel it once, and it may end in order.
 
     A coroutine that takes the cancellation as its end returns normally. One that lets it through ends the
-    process as the signal would: exit status 128 + its number.
+    process as the signal would: exit status 128 + its number. With `until_reader_leaves` it is cancelled as well
+    when the reader of the pipe on stdout has closed it, which is a normal end: exit status 0.
     """
     import asyncio  # A third of the start-up time of commands that do not need it.
 
-    return asyncio.run(_until_signalled(main))
+    return asyncio.run(_until_signalled(main, until_reader_leaves))
 
 
-async def _until_signalled(main: Coroutine[Any, Any, T]) -> T:
+async def _until_signalled(main: Coroutine[Any, Any, T], until_reader_leaves: bool) -> T:
     import asyncio
 
     loop = asyncio.get_running_loop()
     task = loop.create_task(main, name="qmon command")
-    received: list[signal.Signals] = []
+    codes: list[int] = []
 
-    def end(number: signal.Signals) -> None:
-        received.append(number)
+    def end(code: int) -> None:
+        codes.append(code)
         # Signals come in pairs (HUP and TERM, Ctrl-C under sudo): the second must not cut the ending short.
-        if len(received) == 1:
+        if len(codes) == 1:
             task.cancel()
+
+    def reader_left() -> None:
+        loop.remove_reader(1)
+        end(ExitCode.DONE)
 
     for number in _ENDING_SIGNALS:
         # nohup stays in force; an ignored SIGINT is only what shells give to `qmon … &` in a script, where kill -INT
         # is meant to end it (as it does tcpdump).
         if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-            loop.add_signal_handler(number, end, number)
+            loop.add_signal_handler(number, end, 128 + number)
+    if until_reader_leaves and streams.is_pipe(1):
+        # Nothing can be read from it; what wakes us is the error state of a pipe without a reader.
+        loop.add_reader(1, reader_left)
     try:
         return await task
     except asyncio.CancelledError:
-        if not received:
+        if not codes:
             raise
-        raise SystemExit(128 + received[0]) from None
+        raise SystemExit(codes[0]) from None

@@ -203,7 +203,7 @@ def _print(selection: Selection, *, jsonl: bool) -> None:
     show = out.packet_record if jsonl else out.packet_line
     for batch, numbers in selection.batches():
         for line in lines_of(batch, selection.capture.interfaces, numbers):
-            show(line)
+            out.data(show(line), harmless=True)
         out.flush()
         for note in selection.capture.notes:
             say_note(note)
@@ -215,7 +215,7 @@ async def _write(selection: Selection, target: str, form: str | None, events: st
     from qmon.export.rewrite import rewrite
     from qmon.packets.files.notes import NoteForm
 
-    stdout = out.binary_stdout().fileno() if target == "-" else None
+    stdout = out.binary_stdout() if target == "-" else None
     options = FileOptions(names=selection.capture.names, notes=NoteForm(events))
     say_overwriting(target)
     written = await open_file(target, stdout=stdout, form=form, options=options)

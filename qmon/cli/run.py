@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qmon.cli import output, recording
+from qmon.cli import output, recording, streams
 from qmon.cli.context import Context
 from qmon.errors import ExitCode, Refused, UsageError
 from qmon.launch.command_line import Plan, configuration, plan
@@ -58,6 +58,8 @@ def run(
         raise UsageError("--vm does not go with run, which starts a VM of its own")
     if netdevs and everything:
         raise UsageError("--netdev and --all contradict each other")
+    if file is None:
+        streams.require_terminal("the dashboard", "With -w FILE the VM is recorded without one.")
     with OwnedQemu() as owned:
         added = owned.directory / "monitor.cfg"
         added.write_text(configuration(owned.monitor))
@@ -138,7 +140,7 @@ async def _recording(
     from qmon.monitor.address import UnixAddress
     from qmon.packets.files.notes import NoteForm
 
-    stdout = output.binary_stdout().fileno() if file == "-" else None
+    stdout = output.binary_stdout() if file == "-" else None
     # With the capture on our standard output, what QEMU prints goes to the standard error.
     owned.start(planned.words, quiet=False, stdout=None if stdout is None else sys.stderr.fileno())
     try:

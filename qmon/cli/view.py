@@ -5,13 +5,12 @@ Owns the command's words; the screen lives in `qmon.tui`.
 
 from __future__ import annotations
 
-import sys
 from contextlib import closing
 from pathlib import Path
 
 import click
 
-from qmon.cli import output
+from qmon.cli import output, streams
 from qmon.cli.read import file_options, open_capture
 from qmon.errors import ExitCode, UsageError
 
@@ -27,8 +26,7 @@ def view(file: str, *, time_shift: int, started_at: int | None, virtio_header: s
         raise UsageError(
             "the viewer needs its standard input for keys", hint="save the stream to a file first"
         )
-    if not sys.stdin.isatty() or not sys.stderr.isatty():
-        raise UsageError("the viewer needs a terminal", hint="use `qmon read` to print a capture")
+    streams.require_terminal("the viewer", "`qmon read` prints a capture file without one.")
     from qmon.tui.run import run_viewer
 
     with closing(

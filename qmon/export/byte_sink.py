@@ -27,9 +27,14 @@ class ReaderLeft(Exception):
 
 
 class ByteSink:
-    """Takes bytes; made by `open_path` or `on_descriptor`. `whole(data, size)` finds where records end."""
+    """Takes bytes; made by `open_path` or `on_descriptor`. `whole(data, size)` finds where records end.
 
-    def __init__(self, fd: int, name: str, *, regular: bool, whole: Callable[[Bytes, int], int]) -> None:
+    Without `whole` half a record may end a file: for lines, which others may be writing to the same file.
+    """
+
+    def __init__(
+        self, fd: int, name: str, *, regular: bool, whole: Callable[[Bytes, int], int] | None
+    ) -> None:
         self.name = name
         self.size = 0
         self._fd = fd
@@ -70,13 +75,13 @@ class ByteSink:
         return cls(fd, path, regular=stat.S_ISREG(os.fstat(fd).st_mode), whole=whole)
 
     @classmethod
-    def on_descriptor(cls, fd: int, name: str, whole: Callable[[Bytes, int], int]) -> ByteSink:
+    def on_descriptor(cls, fd: int, name: str, whole: Callable[[Bytes, int], int] | None = None) -> ByteSink:
         """Write to an open descriptor (stdout), which stays its owner's."""
         if stat.S_ISREG(os.fstat(fd).st_mode):
-            return cls(os.dup(fd), name, regular=True, whole=whole)
+            return cls(os.dup(fd), name, regular=whole is not None, whole=whole)
         try:
             # An opening of our own, so that not to block is not imposed on those who share the pipe.
-            own = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            own = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         except OSError:
             own = os.dup(fd)
         return cls(own, name, regular=False, whole=whole)
@@ -130,9 +135,23 @@ class ByteSink:
             self.push()
             if not self._pending:
                 return True
-            if loop.time() > deadline:
+            left_s = deadline - loop.time()
+            if left_s <= 0:
                 return False
-            await asyncio.sleep(0.01)
+            await self._ready(left_s)
+
+    async def _ready(self, timeout_s: float) -> None:
+        """Wait until the reader takes more, or has left, or the time is over."""
+        ready = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_writer(self._fd, ready.set)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await ready.wait()
+        except TimeoutError:
+            return
+        finally:
+            loop.remove_writer(self._fd)
 
     def close(self) -> None:
         """Close the descriptor."""
@@ -146,6 +165,7 @@ class ByteSink:
             while done < len(data):
                 done += os.write(self._fd, memoryview(data)[done:])
         except OSError as problem:
+            assert self._whole is not None
             self.size += self._whole(data, done)
             # What was in the file before (dump -w - >> FILE) stays.
             os.ftruncate(self._fd, self._start + self.size)

@@ -1,44 +1,61 @@
 """Captured frames as lines: the output of a recording that has no file.
 
-Owns the numbering of the packets printed. Must never write to stdout itself: each line is handed to its caller's
-writer.
+Owns the numbering of the packets printed. Must never wait for a reader: what it has not taken yet is the sink's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from qmon.export.byte_sink import ByteSink
 from qmon.packets.batch import FrameBatch, Interface, Note, Statistics
 from qmon.packets.lines import Line, lines_of
 
+_FAREWELL_S = 1.0
+_MUCH_BYTES = 1 << 20
+
 
 class LineOutput:
-    """Hands a `Line` a packet to `write`, and calls `flush` when a batch has been handed on."""
+    """Writes each packet as `show` words it, and a line end, to standard output (the descriptor `fd`)."""
 
-    def __init__(self, write: Callable[[Line], None], flush: Callable[[], None]) -> None:
+    def __init__(self, fd: int, encoding: str, show: Callable[[Line], str]) -> None:
         self.written = 0
         self.size_bytes = 0
-        self.congested = False
         self.full = False
-        self._write = write
-        self._flush = flush
+        self._sink = ByteSink.on_descriptor(fd, "standard output")
+        self._encoding = encoding
+        self._show = show
 
     def __repr__(self) -> str:
-        return f"<LineOutput {self.written} packets>"
+        return f"<LineOutput {self._sink!r} {self.written} packets>"
+
+    @property
+    def congested(self) -> bool:
+        """Whether the reader is far behind."""
+        return self._sink.waiting_bytes > _MUCH_BYTES
 
     def packets(self, batch: FrameBatch, interfaces: Sequence[Interface]) -> None:
-        """Print frames."""
+        """Print frames; `ReaderLeft` if nobody reads, `QmonError` if they cannot be written."""
         first = self.written + 1
+        shown = [self._show(line) for line in lines_of(batch, interfaces, range(first, first + len(batch)))]
+        shown.append("")
+        self._sink.write("\n".join(shown).encode(self._encoding, "backslashreplace"))
         self.written += len(batch)
-        for line in lines_of(batch, interfaces, range(first, first + len(batch))):
-            self._write(line)
-        self._flush()
 
     def note(self, note: Note, interfaces: Sequence[Interface]) -> None:
         """Leave notes out: gaps are told on stderr by whoever records."""
 
     def push(self) -> None:
-        """Do nothing: a line is printed when it comes."""
+        """Hand on what a slow reader has not taken yet; `ReaderLeft` as soon as it has left."""
+        self._sink.push()
 
-    async def close(self, interfaces: Sequence[Interface], statistics: Sequence[Statistics]) -> None:
-        """Do nothing: stdout stays open."""
+    async def close(
+        self,
+        interfaces: Sequence[Interface],  # noqa: ARG002
+        statistics: Sequence[Statistics],  # noqa: ARG002
+    ) -> None:
+        """Hand on what is left, to a reader that takes it within a second; stdout stays open."""
+        try:
+            await self._sink.empty(_FAREWELL_S)
+        finally:
+            self._sink.close()
