@@ -47,11 +47,14 @@ async def test_only_the_last_files_stay(tmp_path: Path) -> None:
     assert [name.split("_")[1] for name in names] == ["00004", "00005"]
 
 
-async def test_files_hold_about_their_size(tmp_path: Path) -> None:
+async def test_a_file_ends_with_the_frame_that_reaches_its_size(tmp_path: Path) -> None:
     await write(series(tmp_path, Rules(size_bytes=10_000)), frames([1] * 500))
-    sizes = [path.stat().st_size for path in sorted(tmp_path.iterdir())]
-    assert sum(count(path) for path in tmp_path.iterdir()) == 500
-    assert all(9_000 < size < 11_000 for size in sizes[:-1])
+    paths = sorted(tmp_path.iterdir())
+    # A header of 24 bytes, then 116 a frame: the 86th reaches 10,000.
+    assert [count(path) for path in paths] == [86, 86, 86, 86, 86, 70]
+    assert [path.stat().st_size for path in paths] == [
+        24 + 116 * number for number in (86, 86, 86, 86, 86, 70)
+    ]
 
 
 async def test_intervals_are_whole_multiples(tmp_path: Path) -> None:
