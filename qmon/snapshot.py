@@ -6,19 +6,11 @@ Must never hold anything that changes by itself.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
-from qmon.capture.taps.state import TapState
+from qmon.capture.following import MonitorState
+from qmon.capture.taps.tap import TapState
 from qmon.monitor.hmp import UsernetStack
 from qmon.network.model import Network
-
-
-class Connection(StrEnum):
-    """How things stand with the monitor."""
-
-    CONNECTED = "connected"
-    LOST = "lost"
-    ENDED = "ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +35,8 @@ class Snapshot:
     pid: int | None
     address: str
     qemu_version: str
-    connection: Connection
-    connection_note: str
+    monitor: MonitorState
+    monitor_note: str
     run_state: str
     network: Network
     usernet: tuple[UsernetStack, ...]

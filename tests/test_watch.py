@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from qmon.capture.following import MonitorState
 from qmon.errors import CannotAttach, QmonError, Refused
 from qmon.monitor.address import Pid, UnixAddress
 from qmon.monitor.session import Session
-from qmon.snapshot import Connection, Snapshot
+from qmon.snapshot import Snapshot
 from qmon.watch import Watch
 from tests.lab import start_vm
 from tests.lab.namespace import namespace
@@ -47,7 +48,7 @@ async def test_packets_reach_the_store_and_the_taps_go(qemu: Qemu) -> None:
             assert (snapshot.name, snapshot.pid, snapshot.run_state) == ("watched", vm.pid, "running")
             assert snapshot.qemu_version == qemu.full
             assert [tap.netdev for tap in snapshot.taps] == ["u1"]
-            assert snapshot.connection is Connection.CONNECTED
+            assert snapshot.monitor is MonitorState.CONNECTED
             assert [stack.netdev for stack in snapshot.usernet] == ["u1"]
             assert (snapshot.dropped, snapshot.bytes > 1000) == (0, True)
             assert [one.name for one in watch.store.interfaces] == ["u1"]
@@ -58,8 +59,7 @@ async def test_packets_reach_the_store_and_the_taps_go(qemu: Qemu) -> None:
 async def test_run_states_and_events_are_told(qemu_one: Qemu) -> None:
     async with start_vm(qemu_one, *USER_NIC) as vm, Watch(UnixAddress(vm.qmp[0])) as watch:
         await vm.qmp_raw("stop")
-        snapshot = await until(watch, lambda now: now.run_state == "paused")
-        assert "STOP" in texts(snapshot)
+        await until(watch, lambda now: now.run_state == "paused" and "STOP" in texts(now))
         await vm.qmp_raw("cont")
         await until(watch, lambda now: now.run_state == "running")
 
@@ -132,10 +132,10 @@ async def test_a_vm_that_is_started_again_is_found_again(qemu_one: Qemu, tmp_pat
             seen = (await until(watch, lambda now: now.packets >= 5)).packets
             await first.qmp_raw("quit")
             await first.wait_exit()
-            lost = await until(watch, lambda now: now.connection is Connection.LOST)
-            assert lost.connection_note
+            lost = await until(watch, lambda now: now.monitor is MonitorState.LOST)
+            assert lost.monitor_note
             async with start_vm(qemu_one, *words, guest="ipxe", monitors=0) as second:
-                back = await until(watch, lambda now: now.connection is Connection.CONNECTED)
+                back = await until(watch, lambda now: now.monitor is MonitorState.CONNECTED)
                 assert back.pid == second.pid
                 await until(watch, lambda now: now.packets > seen + 5)
                 assert watch.store.interfaces[0].name == "u1"
@@ -145,8 +145,8 @@ async def test_a_vm_that_is_started_again_is_found_again(qemu_one: Qemu, tmp_pat
 async def test_a_process_that_ended_is_not_waited_for(qemu_one: Qemu) -> None:
     async with start_vm(qemu_one, *USER_NIC) as vm, Watch(Pid(vm.pid)) as watch:
         vm.send_signal(9)
-        ended = await until(watch, lambda now: now.connection is Connection.ENDED)
-        assert "ended" in ended.connection_note
+        ended = await until(watch, lambda now: now.monitor is MonitorState.ENDED)
+        assert "ended" in ended.monitor_note
 
 
 async def test_a_link_that_another_qmon_sets_is_known(qemu_one: Qemu) -> None:

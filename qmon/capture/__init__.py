@@ -1,1 +1,12 @@
-"""Getting frames out of a VM without ever making it wait."""
+"""Frames out of a VM.
+
+following         one VM followed through losses of its monitor: everything that watches stands on it
+looking           what it asks the VM again and again
+network_changes   what changed in its network, and who did it
+numbering         interface numbers that outlive a VM's lives
+process_end       the end of QEMU's process
+vm                the taps of one life of a VM
+describe          what a capture says of where its frames come from
+taps/             opening, renewing and closing one tap
+reading/          from growing files to dated, ordered batches; knows no monitor
+"""

@@ -95,7 +95,7 @@ async def _recorded(vm: DemoVm, duration: float | None, file: str, stdout: int |
     wanted = Wanted([UnixAddress(str(vm.process.monitor))], all=True)
     async with open_live(wanted, output.talk) as live:
         sink = await open_file(file, stdout=stdout, options=FileOptions((live.comment,), live.names))
-        await live.sources[0].capture.session.execute("cont")
+        await live.sources[0].vm.cont()
         totals = await record(live.sources, sink, stop=Stop(seconds=duration), on_note=recording.say_note)
     return recording.close(totals)
 

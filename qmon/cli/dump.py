@@ -132,6 +132,7 @@ def dump(
 
     Trailing words are a filter in the language of tcpdump. The VM is left as it was, however this ends.
     """
+    from qmon.capture.vm import CaptureOptions
     from qmon.cli import output as out
     from qmon.export.live import Wanted
 
@@ -143,10 +144,7 @@ def dump(
     asked = Asked(
         file, form, output, snaplen, count, notes, limits, ring, megabytes, every_s, files, recorder
     )
-    wanted = Wanted(
-        context.targets(),
-        netdevs,
-        all=every,
+    options = CaptureOptions(
         snaplen=snaplen,
         raw_time=raw_time,
         events=notes != "none" or recorder is not None,
@@ -154,6 +152,7 @@ def dump(
         remote_mirror=remote_mirror,
         sink_folder=Path(sink_dir) if sink_dir else None,
     )
+    wanted = Wanted(context.targets(), netdevs, all=every, options=options)
     return out.run(_dump(wanted, asked, words))
 
 

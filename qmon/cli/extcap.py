@@ -127,6 +127,7 @@ def _capture(interface: str, asked: dict[str, Any]) -> int:
 
 async def _captured(interface: str, asked: dict[str, Any]) -> int:
     """Capture into Wireshark's FIFO until Wireshark stops us, or the VM is over."""
+    from qmon.capture.vm import CaptureOptions
     from qmon.export.capture_file import FileOptions, open_file
     from qmon.export.extcap import chosen
     from qmon.export.extcap_vms import listed_vms
@@ -139,7 +140,12 @@ async def _captured(interface: str, asked: dict[str, Any]) -> int:
     netdevs = (
         (netdev,) if netdev else tuple(filter(None, (one.strip() for one in asked["netdev"].split(","))))
     )
-    wanted = Wanted(() if pid is None else [Pid(pid)], netdevs, all=not netdevs, snaplen=asked["snaplen"])
+    wanted = Wanted(
+        () if pid is None else [Pid(pid)],
+        netdevs,
+        all=not netdevs,
+        options=CaptureOptions(snaplen=asked["snaplen"]),
+    )
     chosen_filter = _filter(asked)
     async with open_live(wanted, output.talk) as live:
         options = FileOptions((live.comment,), live.names, asked["snaplen"])

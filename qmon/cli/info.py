@@ -131,7 +131,7 @@ def _print_filters(filters: list[Filter]) -> None:
 
 
 def _maker(filter_id: str) -> str:
-    from qmon.capture.taps.ids import Life, owner_of
+    from qmon.network.ids import Life, owner_of
 
     owner = owner_of(filter_id)
     if owner is None:

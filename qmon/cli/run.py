@@ -153,7 +153,7 @@ async def _recording(
         recording.say_overwriting(file)
         sink = await open_file(file, stdout=stdout, options=options)
         if not planned.starts_paused:
-            await live.sources[0].capture.session.execute("cont")
+            await live.sources[0].vm.cont()
         totals = await record(live.sources, sink, on_note=recording.say_note)
     failed = recording.close(totals) != ExitCode.DONE
     if failed and owned.status is None:

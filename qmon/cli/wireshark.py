@@ -42,10 +42,11 @@ def wireshark(
     Trailing words are a filter in the language of tcpdump. The capture ends when Wireshark is closed, the VM ends,
     or with Ctrl-C, which leaves Wireshark open with what it has.
     """
+    from qmon.capture.vm import CaptureOptions
     from qmon.export.live import Wanted
 
     chosen = recording.filter_of(words)
-    wanted = Wanted(context.targets(), netdevs, all=every, snaplen=snaplen)
+    wanted = Wanted(context.targets(), netdevs, all=every, options=CaptureOptions(snaplen=snaplen))
     return output.run(_wireshark(wanted, chosen))
 
 
@@ -58,7 +59,7 @@ async def _wireshark(wanted: Wanted, chosen: Selector | None) -> int:
     program = Wireshark()
     async with open_live(wanted, output.talk) as live:
         with program:
-            options = FileOptions((live.comment,), live.names, wanted.snaplen)
+            options = FileOptions((live.comment,), live.names, wanted.options.snaplen)
             sink = await open_file("-", stdout=program.descriptor, options=options)
             program.end_of_stream()
             output.talk(f"{', '.join(live.tapped)} in Wireshark; Ctrl-C ends the capture")

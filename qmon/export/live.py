@@ -5,26 +5,20 @@ Owns the finding of the VMs, the choice of netdevs in each, and the names under 
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from qmon.capture import describe
-from qmon.capture.joining import follow_network
-from qmon.capture.life import End, until_over
-from qmon.capture.vm import LIMIT_BYTES, VmCapture
+from qmon.capture.following import FollowedVm, Netdevs
+from qmon.capture.vm import DEFAULTS, CaptureOptions
 from qmon.errors import Refused, UsageError
 from qmon.export.record import Source
 from qmon.monitor.address import Target
-from qmon.monitor.commands import query_name
-from qmon.monitor.discovery import Resolved, find, seen
-from qmon.monitor.session import Session
+from qmon.monitor.discovery import seen
 from qmon.network.inspect import inspect
 from qmon.network.model import Network
-from qmon.packets.batch import DEFAULT_SNAPLEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +31,23 @@ class Wanted:
     targets: Sequence[Target]
     netdevs: Sequence[str] = ()
     all: bool = False
-    snaplen: int = DEFAULT_SNAPLEN
-    limit_bytes: int = LIMIT_BYTES
-    raw_time: bool = False
-    events: bool = True
-    sweep_foreign: bool = False
-    remote_mirror: bool = False
-    sink_folder: Path | None = None
+    options: CaptureOptions = DEFAULTS
 
 
 @dataclass(slots=True)
 class _Attached:
     given: str
-    resolved: Resolved
-    session: Session
-    name: str | None
+    vm: FollowedVm
     network: Network
     netdevs: list[str] = field(default_factory=list)
 
     @property
+    def name(self) -> str | None:
+        return self.vm.known.name
+
+    @property
     def pid(self) -> int | None:
-        return self.resolved.vm.pid if self.resolved.vm else self.session.peer_pid
+        return self.vm.known.pid
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,47 +64,31 @@ class Live:
 async def open_live(wanted: Wanted, talk: Callable[[str], None]) -> AsyncIterator[Live]:
     """Attach, tap and hand out; at the end every tap is removed. `talk` hears what cannot be tapped with `all`."""
     async with AsyncExitStack() as stack:
-        vms = [await _attach(stack, target) for target in wanted.targets or (None,)]
+        vms = [await _attach(stack, target, wanted.options) for target in wanted.targets or (None,)]
         _choose(vms, wanted)
-        labels = _labels(vms)
         sources, tapped = [], []
-        for vm, label in zip(vms, labels, strict=True):
-            capture = VmCapture(
-                vm.session,
-                vm.resolved.vm,
-                snaplen=wanted.snaplen,
-                limit_bytes=wanted.limit_bytes,
-                raw_time=wanted.raw_time,
-                events=wanted.events,
-                sweep_foreign=wanted.sweep_foreign,
-                remote_mirror=wanted.remote_mirror,
-                sink_folder=wanted.sink_folder,
-            )
-            await stack.enter_async_context(capture)
-            tapped += [label + netdev for netdev in await _tap(capture, vm, wanted, talk)]
-            sources.append(Source(capture, label, _over(capture, vm, join=wanted.all)))
-        try:
-            yield Live(tuple(sources), await _names(vms), _comment(vms), tuple(tapped))
-        finally:
-            for source in sources:
-                if source.over is not None:
-                    source.over.close()
+        for one, label in zip(vms, _labels(vms), strict=True):
+            tapped += [label + netdev for netdev in await _tap(one, wanted, talk)]
+            one.vm.begin(Netdevs(None if wanted.all else frozenset(one.netdevs)))
+            sources.append(Source(one.vm, label))
+        yield Live(tuple(sources), await _names(vms), _comment(vms), tuple(tapped))
 
 
 async def _names(vms: Sequence[_Attached]) -> dict[str, str]:
     stacks = []
-    for vm in vms:
-        process = vm.resolved.vm or await seen(vm.pid)
+    for one in vms:
+        process = one.vm.known.vm or await seen(one.pid)
         networks = process.networks if process else ()
-        stacks += [(netdev, networks) for netdev in vm.network.netdevs if netdev.id in vm.netdevs]
+        stacks += [(netdev, networks) for netdev in one.network.netdevs if netdev.id in one.netdevs]
     return describe.names(stacks)
 
 
-async def _attach(stack: AsyncExitStack, target: Target | None) -> _Attached:
-    resolved = await find(target)
-    session = await stack.enter_async_context(await Session.attach(resolved.address))
-    name = resolved.vm.name if resolved.vm else await query_name(session)
-    return _Attached(str(target or resolved.address), resolved, session, name, await inspect(session))
+async def _attach(stack: AsyncExitStack, target: Target | None, options: CaptureOptions) -> _Attached:
+    vm = await stack.enter_async_context(FollowedVm(target, options))
+    session = vm.session
+    if session is None:
+        raise Refused(f"the monitor was lost as soon as it was attached to: {vm.monitor_note}")
+    return _Attached(str(target or session.address), vm, await inspect(session))
 
 
 def _choose(vms: Sequence[_Attached], wanted: Wanted) -> None:
@@ -160,32 +134,25 @@ def _labels(vms: Sequence[_Attached]) -> list[str]:
     return [f"{vm.name if vm.name and names[vm.name] == 1 else f'pid:{vm.pid}'}/" for vm in vms]
 
 
-async def _tap(capture: VmCapture, vm: _Attached, wanted: Wanted, talk: Callable[[str], None]) -> list[str]:
+async def _tap(one: _Attached, wanted: Wanted, talk: Callable[[str], None]) -> list[str]:
     tapped = []
-    for netdev in vm.netdevs:
+    for netdev in one.netdevs:
         try:
-            await capture.tap(netdev)
+            await one.vm.tap(netdev)
         except Refused as problem:
             if not wanted.all:
                 raise
             talk(str(problem))
         else:
             tapped.append(netdev)
-    if not tapped and vm.netdevs:
+    if not tapped and one.netdevs:
         raise Refused("none of the VM's netdevs can be tapped")
     return tapped
 
 
-async def _over(capture: VmCapture, vm: _Attached, *, join: bool) -> End:
-    """Wait for the VM's end, following its network meanwhile."""
-    async with asyncio.TaskGroup() as tasks:
-        follow = tasks.create_task(follow_network(capture, join=join), name="follow the network")
-        try:
-            return await until_over(capture, vm.session, vm.pid)
-        finally:
-            follow.cancel()
-
-
 def _comment(vms: Sequence[_Attached]) -> str:
-    said = [f"{vm.name or f'pid {vm.pid}'} (QEMU {vm.session.version}, {vm.session.address})" for vm in vms]
+    said = [
+        f"{one.name or f'pid {one.pid}'} (QEMU {one.vm.known.qemu_version}, {one.vm.known.address})"
+        for one in vms
+    ]
     return "Captured by qmon from " + ", ".join(said)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qmon.capture.life import End
-from qmon.capture.vm import VmCapture
+from qmon.capture.following import End, FollowedVm
 from qmon.errors import QmonError
 from qmon.export.byte_sink import ReaderLeft
 from qmon.export.capture_file import Output
@@ -26,8 +25,8 @@ from qmon.packets.filters.selector import Selector
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Between two looks at the files while packets come: short enough for live watching, long enough to take many at once.
-PACE_S = 0.03
+# While frames wait for the merging window, or an output for its reader.
+SOON_S = 0.03
 IDLE_S = 0.25
 
 
@@ -63,16 +62,12 @@ class Totals:
         return parts
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Source:
-    """A VM's capture in a recording; `prefix` stands before its interfaces' names.
+    """A VM in a recording; `prefix` stands before its interfaces' names. When all are over, so is the recording."""
 
-    `over` runs beside it (`capture.life.until_over`); when all sources are over, so is the recording.
-    """
-
-    capture: VmCapture
+    vm: FollowedVm
     prefix: str = ""
-    over: Coroutine[None, None, End] | None = None
 
 
 @dataclass(slots=True)
@@ -94,19 +89,17 @@ class _Recording:
         """Move what the captures have into the output; return how many frames came."""
         came = 0
         for number, source in enumerate(self.sources):
-            polled = source.capture.poll()
-            batch = polled.batch
+            polled = source.vm.poll()
             self._learn_interfaces(number, source)
-            if batch is not None:
+            until = source.vm.complete_until
+            for batch in polled.batches:
                 came += len(batch)
-                batch = self._renumbered(number, batch)
+                self.merger.add(number, self._renumbered(number, batch), (), complete_until=until)
             notes = [self._renumbered_note(number, note) for note in polled.notes]
             if self.on_note is not None:
                 for note in notes:
                     self.on_note(note)
-            self.merger.add(
-                number, batch, notes if self.with_notes else (), complete_until=source.capture.complete_until
-            )
+            self.merger.add(number, None, notes if self.with_notes else (), complete_until=until)
         self.captured += came
         for item in self.merger.take(None if last else time.time_ns()):
             if isinstance(item, Note):
@@ -126,7 +119,7 @@ class _Recording:
             self.full = True
 
     def _learn_interfaces(self, number: int, source: Source) -> None:
-        for index, interface in enumerate(source.capture.interfaces):
+        for index, interface in enumerate(source.vm.interfaces):
             named = Interface(
                 name=source.prefix + interface.name,
                 link_type=interface.link_type,
@@ -155,7 +148,7 @@ class _Recording:
         now = time.time_ns()
         sums: dict[int, tuple[int, int]] = {}
         for number, source in enumerate(self.sources):
-            for tap in source.capture.totals:
+            for tap in source.vm.totals:
                 index = self.numbers.get((number, tap.interface))
                 if index is not None:
                     packets, dropped = sums.get(index, (0, 0))
@@ -164,7 +157,7 @@ class _Recording:
 
     def totals(self, end: End) -> Totals:
         """Sum up."""
-        taps = [tap for source in self.sources for tap in source.capture.totals]
+        taps = [tap for source in self.sources for tap in source.vm.totals]
         return Totals(
             captured=self.captured,
             written=self.output.written,
@@ -202,29 +195,27 @@ async def record(
 
 
 async def _until_over(recording: _Recording) -> End:
-    async with asyncio.TaskGroup() as tasks:
-        lives = [tasks.create_task(one.over) for one in recording.sources if one.over is not None]
-        try:
-            return await _move_on(recording, lives)
-        except ReaderLeft:
-            return End("nobody reads the output any more")
-        except QmonError as problem:
-            return End("failed", problem)
-        finally:
-            for life in lives:
-                life.cancel()
+    try:
+        return await _move_on(recording)
+    except ReaderLeft:
+        return End("nobody reads the output any more")
+    except QmonError as problem:
+        return End("failed", problem)
 
 
-async def _move_on(recording: _Recording, lives: Sequence[asyncio.Task[End]]) -> End:
+async def _move_on(recording: _Recording) -> End:
     loop = asyncio.get_running_loop()
     started = loop.time()
     while True:
-        came = 0 if recording.output.congested else recording.move()
+        # Asked for first: what came before the end is moved before it counts.
+        over = _all_over(recording.sources)
+        if not recording.output.congested:
+            recording.move()
         recording.output.push()
-        end = _enough(recording, loop.time() - started) or _all_over(lives)
+        end = _enough(recording, loop.time() - started) or over
         if end is not None:
             return end
-        await (asyncio.sleep(PACE_S) if came else _wait(recording, loop.time() - started))
+        await _wait(recording, loop.time() - started)
 
 
 def _enough(recording: _Recording, elapsed_s: float) -> End | None:
@@ -240,11 +231,12 @@ def _enough(recording: _Recording, elapsed_s: float) -> End | None:
     return None
 
 
-def _all_over(lives: Sequence[asyncio.Task[End]]) -> End | None:
-    if not lives or not all(life.done() for life in lives):
+def _all_over(sources: Sequence[Source]) -> End | None:
+    ends = [source.vm.end for source in sources]
+    over = [end for end in ends if end is not None]
+    if not ends or len(over) < len(ends):
         return None
-    ends = [life.result() for life in lives]
-    return next((end for end in ends if end.error is not None), ends[-1])
+    return next((end for end in over if end.error is not None), over[-1])
 
 
 async def _wait(recording: _Recording, elapsed_s: float) -> None:
@@ -252,11 +244,11 @@ async def _wait(recording: _Recording, elapsed_s: float) -> None:
     if recording.stop.seconds is not None:
         timeout_s = max(0.0, min(timeout_s, recording.stop.seconds - elapsed_s))
     if len(recording.merger) or recording.output.congested:
-        timeout_s = PACE_S
+        timeout_s = SOON_S
     if len(recording.sources) == 1:
-        await recording.sources[0].capture.wait(timeout_s)
+        await recording.sources[0].vm.wait(timeout_s)
         return
-    waits = [asyncio.create_task(source.capture.wait(timeout_s)) for source in recording.sources]
+    waits = [asyncio.create_task(source.vm.wait(timeout_s)) for source in recording.sources]
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -266,7 +258,7 @@ async def _wait(recording: _Recording, elapsed_s: float) -> None:
 
 async def _finish(recording: _Recording, end: End) -> End:
     for source in recording.sources:
-        await source.capture.finish()
+        await source.vm.finish()
     try:
         if end.error is None:
             recording.move(last=True)

@@ -43,6 +43,11 @@ async def query_name(session: Session) -> str | None:
     return None if name is None else str(name)
 
 
+async def cont(session: Session) -> None:
+    """Have the VM go on (0.14)."""
+    await session.execute("cont")
+
+
 # The object tree
 
 

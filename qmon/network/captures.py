@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from qmon.errors import Refused
 from qmon.monitor import commands
-from qmon.network.model import OWN_PREFIX
+from qmon.network.ids import PREFIX
 
 if TYPE_CHECKING:
     from qmon.monitor.session import Session
@@ -39,7 +39,7 @@ async def let_captures_join(session: Session, netdev: str, *, timeout_s: float =
 
 async def _filters(session: Session) -> list[str]:
     listed = await commands.qom_list(session, "/objects")
-    return [one.name for one in listed if one.name.startswith(OWN_PREFIX)]
+    return [one.name for one in listed if one.name.startswith(PREFIX)]
 
 
 async def _netdev_of(session: Session, filter_id: str) -> str | None:

@@ -20,7 +20,9 @@ from qmon.monitor.hmp import (
     parse_usernet,
 )
 from qmon.monitor.session import Session
-from qmon.network.model import OWN_PREFIX, Filter, Forward, Hub, HubPort, Netdev, Network, Nic
+from qmon.network.ids import PREFIX
+from qmon.network.model import Filter, Forward, Hub, HubPort, Netdev, Network, Nic
+from qmon.network.probe import why_unfilterable
 
 _ANONYMOUS = ("/machine/peripheral-anon", "/machine/unattached")
 # Properties that every QOM object has, or that say nothing of a filter.
@@ -150,30 +152,16 @@ async def _ghosts(session: Session, text: NetworkText) -> frozenset[str]:
 
 
 async def is_backend(session: Session, netdev: str) -> bool:
-    """Tell whether QEMU still has a netdev of this id.
-
-    Asked by adding a mirror whose output does not exist: QEMU looks for the netdev first, and always refuses.
-    """
-    probe = {
-        "qom-type": "filter-mirror",
-        "id": "qmon-probe",
-        "netdev": netdev,
-        "outdev": "qmon-no-such-chardev",
-    }
-    try:
-        await session.execute("object-add", probe)
-    except Refused as refused:
-        return "network backend" not in refused.reason
-    # A chardev of that name exists after all; the mirror must go at once.
-    await session.execute("object-del", {"id": "qmon-probe"})
-    return True
+    """Tell whether QEMU still has a netdev of this id."""
+    problem = await why_unfilterable(session, netdev)
+    return problem is None or "network backend" not in problem.reason
 
 
 async def _filter_properties(session: Session, text: NetworkText) -> dict[str, tuple[tuple[str, str], ...]]:
     found = {}
     for client, _ in _clients(text):
         for one in (*client.filters, *(client.peer.filters if client.peer else ())):
-            if not one.id.startswith(OWN_PREFIX) and "/" not in one.id:
+            if not one.id.startswith(PREFIX) and "/" not in one.id:
                 found[one.id] = await _properties(session, f"/objects/{one.id}")
     return {id_: pairs for id_, pairs in found.items() if pairs}
 

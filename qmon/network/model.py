@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-OWN_PREFIX = "qmon-"
+from qmon.network.ids import PREFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Filter:
     @property
     def ours(self) -> bool:
         """Tell whether a qmon made it."""
-        return self.id.startswith(OWN_PREFIX)
+        return self.id.startswith(PREFIX)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from qmon.capture.taps import filters as tap_module
-from qmon.capture.taps.ids import Owner
-from qmon.capture.vm import VmCapture
+from qmon.capture.vm import CaptureOptions, VmCapture
 from qmon.errors import Refused
 from qmon.monitor.address import UnixAddress
 from qmon.monitor.session import Session
+from qmon.network.ids import Owner
 from qmon.packets.batch import Direction, FrameBatch, Note
 from qmon.packets.files.source import CaptureFile
 from tests.lab import start_vm
@@ -233,17 +233,17 @@ async def test_filters_of_others_are_left_alone(qemu_one: Qemu) -> None:
             await capture.tap("u1")
             assert capture.swept.foreign == (elsewhere,)
         assert set(await ours(vm)) == {elsewhere, "qmon-of-somebody"}
-        async with VmCapture(monitor, sweep_foreign=True) as capture:
+        async with VmCapture(monitor, options=CaptureOptions(sweep_foreign=True)) as capture:
             await capture.tap("u1")
         assert await ours(vm) == ["qmon-of-somebody"]
 
 
 async def test_beyond_the_limit_it_taps_again_and_tells_the_gap(qemu: Qemu) -> None:
     async with start_vm(qemu, guest="ipxe") as vm, session(vm) as monitor:
-        async with VmCapture(monitor, limit_bytes=100_000) as capture:
+        async with VmCapture(monitor, options=CaptureOptions(limit_bytes=100_000)) as capture:
             await capture.tap("u1")
             (tap,) = capture._taps.values()
-            fd = tap.channels[1].follower.fd
+            fd = tap.way.channels[1].follower.fd
             # Nobody reads: the guest fetches 16 kB a second.
             await until(lambda: tap_module.kernel.growth_is_sealed(fd), 60)
             assert os.fstat(fd).st_blocks * 512 <= 200_000

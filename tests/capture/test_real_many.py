@@ -9,12 +9,10 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
-from qmon.capture.life import until_over
-from qmon.capture.vm import VmCapture
+from qmon.capture.following import FollowedVm
 from qmon.export.capture_file import open_file
 from qmon.export.record import Source, record
 from qmon.monitor.address import UnixAddress
-from qmon.monitor.session import Session
 from qmon.packets.batch import Note
 from qmon.packets.files.source import CaptureFile
 from tests.capture.test_real import LINUX, QMON, dumping, ours, until
@@ -166,14 +164,14 @@ async def test_the_capture_outlives_its_monitor(qemu: Qemu, tmp_path: Path) -> N
     path = tmp_path / "a.pcapng"
     heard: list[Note] = []
     async with start_vm(qemu, guest="ipxe") as vm, asyncio.TaskGroup() as tasks:
-        async with await Session.attach(UnixAddress(vm.qmp[0])) as session, VmCapture(session) as capture:
-            await capture.tap("u1")
-            source = Source(capture, "", until_over(capture, session, vm.pid))
+        async with FollowedVm(UnixAddress(vm.qmp[0])) as followed:
+            await followed.tap("u1")
             output = await open_file(str(path))
-            recording = tasks.create_task(record([source], output, on_note=heard.append))
+            recording = tasks.create_task(record([Source(followed)], output, on_note=heard.append))
             await until(lambda: path.stat().st_size > 1000)
-            assert session._joined is not None
-            session._joined.connection._client.abort()
+            assert followed.session is not None
+            assert followed.session._joined is not None
+            followed.session._joined.connection._client.abort()
             await until(lambda: any(note.text == "the monitor is back" for note in heard))
             size = path.stat().st_size
             await until(lambda: path.stat().st_size > size + 5000)

@@ -9,7 +9,7 @@ import pytest
 
 from qmon.capture.reading.follower import FileFollower
 from qmon.capture.taps import sink
-from qmon.capture.vm import VmCapture
+from qmon.capture.vm import CaptureOptions, VmCapture
 from qmon.errors import Refused
 from tests.capture.test_real import LINUX, collect, descriptor_0, dumping, ours, session, until
 from tests.capture.test_real_many import end, frames, independent
@@ -53,10 +53,12 @@ async def test_a_plain_file_holds_what_qemu_saw_and_is_deleted(qemu: Qemu, tmp_p
 
 async def test_a_plain_file_that_grows_too_big_is_given_up(qemu_one: Qemu, tmp_path: Path) -> None:
     async with start_vm(qemu_one, guest="ipxe") as vm, session(vm) as monitor:
-        async with VmCapture(monitor, limit_bytes=100_000, sink_folder=tmp_path) as capture:
+        async with VmCapture(
+            monitor, options=CaptureOptions(limit_bytes=100_000, sink_folder=tmp_path)
+        ) as capture:
             await capture.tap("u1")
             (tap,) = capture._taps.values()
-            follower = tap.channels[1].follower
+            follower = tap.way.channels[1].follower
             await until(lambda: follower.sealed, 60)
             notes = await collect(capture, lambda _, notes: any(note.kind == "gap" for note in notes))
             assert "missing from" in next(note.text for note in notes if note.kind == "gap")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from qmon.capture.following import MonitorState
 from qmon.capture.vm import TapState
 from qmon.monitor.hmp import Connection as UsernetConnection
 from qmon.monitor.hmp import Endpoint, UsernetStack
 from qmon.network.model import Filter, Netdev, Network, Nic
 from qmon.packets.batch import Interface
 from qmon.packets.store.packet_store import PacketStore
-from qmon.snapshot import Connection, Snapshot, TimelineEntry
+from qmon.snapshot import Snapshot, TimelineEntry
 from tests.tui.frames import START_NS, Frame, batch, demo_traffic
 
 NETWORK = Network(
@@ -64,8 +65,8 @@ SNAPSHOT = Snapshot(
     pid=4711,
     address="unix:/run/user/1000/demo.sock",
     qemu_version="10.0.2",
-    connection=Connection.CONNECTED,
-    connection_note="",
+    monitor=MonitorState.CONNECTED,
+    monitor_note="",
     run_state="running",
     network=NETWORK,
     usernet=USERNET,

@@ -64,7 +64,7 @@ def _snapshot(texts: list[str]) -> Snapshot:
         address=b,
         qemu_version=c,
         run_state=d,
-        connection_note=e,
+        monitor_note=e,
         network=network,
         usernet=(UsernetStack(a, None, (row, other), (f,)),),
         taps=(TapState(a, 0),),

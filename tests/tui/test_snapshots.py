@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from qmon.capture.following import MonitorState
 from qmon.monitor.address import UnixAddress
 from qmon.monitor.discovery import MonitorSocket, Vm
 from qmon.packets.files.source import CaptureFile
-from qmon.snapshot import Connection
 from qmon.tui.app import QmonApp
 from qmon.tui.screens.chooser import ChooserScreen
 from qmon.tui.screens.dashboard import DashboardScreen
@@ -78,7 +78,7 @@ def test_dashboard(snap_compare: Any, size: tuple[int, int], name: str, do: Do) 
 def test_lost(snap_compare: Any, size: tuple[int, int]) -> None:
     watch = ScriptedWatch()
     watch.arrive()
-    watch.change(connection=Connection.LOST, connection_note="there is no such socket", taps=(), dropped=12)
+    watch.change(monitor=MonitorState.LOST, monitor_note="there is no such socket", taps=(), dropped=12)
     assert snap_compare(_dashboard(watch), terminal_size=size, run_before=_settled(fact="lost"))
 
 

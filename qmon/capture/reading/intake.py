@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from qmon.capture.reading.channel import Channel
 from qmon.capture.reading.clock import Clock, Sighting, whole_seconds
 from qmon.capture.reading.order import Key, Orderer, Piece, merged
 from qmon.capture.reading.overlap import find_overlap
-from qmon.capture.taps.filters import Channel
 from qmon.packets.batch import DEFAULT_SNAPLEN, Direction, FrameBatch
 
 _BUDGET_BYTES = 4 << 20
@@ -78,6 +78,11 @@ class Intake:
         return bool(self._ready) or len(self._orderer) > 0 or bool(self._tails)
 
     @property
+    def behind(self) -> bool:
+        """Whether the last poll left something unread."""
+        return any(not channel.follower.at_end for channel in self.channels)
+
+    @property
     def stopped(self) -> bool:
         """Whether the VM was said to stand still."""
         return self._stop is not None
@@ -86,12 +91,14 @@ class Intake:
         """Read this channel from now on."""
         self.channels.append(channel)
 
-    def remove(self, channel: Channel) -> None:
-        """Read what is left in a channel that QEMU writes to no longer, then forget it."""
+    def remove(self, channel: Channel) -> int | None:
+        """Read what is left in a channel that QEMU writes to no longer, then forget it; return its `last_time`."""
         self.drain([channel])
         self._date_anyway(channel)
+        last = self.last_time([channel])
         self.channels.remove(channel)
         self._last_key.pop(id(channel), None)
+        return last
 
     def _date_anyway(self, channel: Channel) -> None:
         """Take frames whose whole seconds were never sure, by the file's last write: nothing better will come."""

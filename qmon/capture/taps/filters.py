@@ -1,4 +1,4 @@
-"""One tap on one netdev: two of QEMU's filters, each writing to a memfd of ours.
+"""QEMU's filters on one netdev: two of them, each writing to a memfd of ours.
 
 Owns the order of commands that never harms the VM: probe the netdev, probe the path, then add the filters; remove
 them on every way out. Must never send a `filter-dump` that can be foreseen to fail: QEMU then closes its descriptor
@@ -8,18 +8,19 @@ them on every way out. Must never send a `filter-dump` that can be foreseen to f
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from qmon.capture.reading import kernel
+from qmon.capture.reading.channel import Channel
 from qmon.capture.reading.follower import FileFollower, Follower
-from qmon.capture.reading.headers import HeaderFinder
 from qmon.capture.taps import sink
-from qmon.capture.taps.guardian import Guarded, guardian
+from qmon.capture.taps.guardian import guardian
 from qmon.errors import Interrupted, QmonError, Refused, TimedOut
 from qmon.monitor.session import Session
+from qmon.network.ids import Purpose, new_id
+from qmon.network.probe import why_unfilterable
 from qmon.packets.batch import Direction
 
 REMOVAL_S = 3.0
@@ -44,41 +45,11 @@ _WHY_NOT = (
 )
 
 
-@dataclass(slots=True)
-class Channel:
-    """One filter and the memfd it writes to.
-
-    `headers` removes virtio-net headers where there may be some; `seconds` is added to the stamps (None: not known).
-    """
-
-    netdev: str
-    interface: int
-    filter_id: str
-    direction: Direction
-    follower: Follower
-    guarded: Guarded | None = None
-    headers: HeaderFinder | None = None
-    seconds: int | None = None
-    packets: int = 0
-    bytes: int = 0
-
-    @property
-    def is_long(self) -> bool:
-        """Whether the file nears the length that QEMU's process may write."""
-        return self.guarded is not None and self.follower.read_bytes > self.guarded.largest_bytes // 3 * 2
-
-    def close(self) -> None:
-        """Let go of the memfd."""
-        if self.guarded is not None:
-            guardian().drop(self.guarded)
-        self.follower.close()
-
-
 @dataclass(frozen=True, slots=True)
-class Place:
-    """The VM a tap is made in: how to reach it, its process where known, and the limits its taps share.
+class TapContext:
+    """The VM that taps are made in: how to reach it, its process where known, and the limits its taps share.
 
-    `folder` is where QEMU shall write plain files; None: to memory of ours.
+    `key` names the VM to the guardian; `folder` is where QEMU shall write plain files (None: to memory of ours).
     """
 
     session: Session
@@ -86,62 +57,55 @@ class Place:
     key: int
     limit_bytes: int
     snaplen: int
-    folder: Path | None
-    name: Callable[[str], str]  # Purpose → a new id of ours.
+    folder: Path | None = None
 
 
-async def open_tap(place: Place, netdev: str, interface: int) -> tuple[Channel, Channel]:
-    """Tap a netdev; return its two channels. `Refused` says why not and what would help."""
-    await probe_netdev(place, netdev)
+async def add_filters(context: TapContext, netdev: str, interface: int) -> tuple[Channel, Channel]:
+    """Add the two filters of a netdev; return their channels. `Refused` says why not and what would help."""
+    await probe_netdev(context, netdev)
     async with AsyncExitStack() as undo:
         channels = []
         for queue, direction in QUEUES:
-            channel = await _open_channel(place, netdev, interface, queue, direction, undo)
+            channel = await _open_channel(context, netdev, interface, queue, direction, undo)
             channels.append(channel)
         undo.pop_all()
     return channels[0], channels[1]
 
 
 async def _open_channel(
-    place: Place, netdev: str, interface: int, queue: str, direction: Direction, undo: AsyncExitStack
+    context: TapContext, netdev: str, interface: int, queue: str, direction: Direction, undo: AsyncExitStack
 ) -> Channel:
-    name = place.name(queue)
-    if place.folder is None:
+    name = new_id(Purpose(queue))
+    if context.folder is None:
         follower = Follower(kernel.memory_file(f"qmon {netdev[:100]} {queue}"))
     else:
-        follower = sink.plain_file(place.folder, name, place.pid, place.limit_bytes // len(QUEUES))
+        follower = sink.plain_file(context.folder, name, context.pid, context.limit_bytes // len(QUEUES))
     channel = Channel(netdev, interface, name, direction, follower)
     undo.callback(channel.close)
-    channel.guarded = guardian().hold(
+    channel.largest_bytes = sink.largest_file(context.pid) // 4 * 3
+    channel.guard = guardian().hold(
         follower.fd,
-        vm=place.key,
-        pid=place.pid,
-        limit_bytes=place.limit_bytes,
-        largest_bytes=sink.largest_file(place.pid) // 4 * 3,
+        vm=context.key,
+        pid=context.pid,
+        limit_bytes=context.limit_bytes,
+        largest_bytes=channel.largest_bytes,
     )
-    async with sink.as_path(place.session, follower, opaque=place.name("fd"), qemu_pid=place.pid) as path:
-        await probe_path(place, path)
-        undo.push_async_callback(remove_filter, place.session, channel)
-        await _add_filter(place, channel, queue, path)
+    async with sink.as_path(
+        context.session, follower, opaque=new_id(Purpose.FD), qemu_pid=context.pid
+    ) as path:
+        await probe_path(context, path)
+        undo.push_async_callback(remove_filter, context.session, channel)
+        await _add_filter(context, channel, queue, path)
     if isinstance(follower, FileFollower):
         await sink.wait_for_header(follower)
     return channel
 
 
-async def probe_netdev(place: Place, netdev: str) -> None:
-    """Find out whether QEMU can filter a netdev, by a filter that cannot come to be: harmless in any case.
-
-    A mirror to a chardev that does not exist fails on that only after the netdev has passed all checks.
-    """
-    nowhere = place.name("mirror")
-    arguments = {"qom-type": "filter-mirror", "id": place.name("probe"), "netdev": netdev, "outdev": nowhere}
-    try:
-        await place.session.execute("object-add", arguments)
-    except Refused as problem:
-        if problem.qmp_class == "DeviceNotFound" or nowhere in problem.reason:
-            return
+async def probe_netdev(context: TapContext, netdev: str) -> None:
+    """Find out whether QEMU can filter a netdev; `Refused` says why not."""
+    problem = await why_unfilterable(context.session, netdev)
+    if problem is not None:
         raise _explained(netdev, problem) from problem
-    await place.session.execute("object-del", {"id": arguments["id"]})
 
 
 def is_unfilterable(problem: Refused) -> bool:
@@ -165,16 +129,16 @@ def _explained(netdev: str, problem: Refused) -> Refused:
     )
 
 
-async def probe_path(place: Place, path: str) -> None:
+async def probe_path(context: TapContext, path: str) -> None:
     """Find out whether QEMU may open a path for writing, with its own rights, by a chardev: harmless in any case."""
-    name = place.name("path")
+    name = new_id(Purpose.PATH)
     backend = {"type": "file", "data": {"out": path}}
     try:
-        await place.session.execute("chardev-add", {"id": name, "backend": backend})
+        await context.session.execute("chardev-add", {"id": name, "backend": backend})
     except TimedOut:
         # It may have been added all the same.
         with suppress(Refused):
-            await place.session.execute("chardev-remove", {"id": name})
+            await context.session.execute("chardev-remove", {"id": name})
         raise
     except Refused as problem:
         raise Refused(
@@ -183,22 +147,22 @@ async def probe_path(place: Place, path: str) -> None:
             qmp_class=problem.qmp_class,
             reason=problem.reason,
         ) from problem
-    await place.session.execute("chardev-remove", {"id": name})
+    await context.session.execute("chardev-remove", {"id": name})
 
 
-async def _add_filter(place: Place, channel: Channel, queue: str, path: str) -> None:
+async def _add_filter(context: TapContext, channel: Channel, queue: str, path: str) -> None:
     arguments = {
         "qom-type": "filter-dump",
         "id": channel.filter_id,
         "netdev": channel.netdev,
         "queue": queue,
         "file": path,
-        "maxlen": place.snaplen + _VIRTIO_HEADER,
+        "maxlen": context.snaplen + _VIRTIO_HEADER,
     }
     try:
-        await place.session.execute("object-add", arguments)
+        await context.session.execute("object-add", arguments)
     except Refused as problem:
-        await heal_descriptor_0(place.session, opaque=place.name("fd"))
+        await heal_descriptor_0(context.session, opaque=new_id(Purpose.FD))
         raise Refused(
             f"cannot tap {channel.netdev}: QEMU passed the probe and then said: {problem.reason}",
             qmp_class=problem.qmp_class,

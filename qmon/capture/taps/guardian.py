@@ -34,6 +34,15 @@ class Guarded:
         """Return what the guardian is told of it."""
         return f"hold {self.number} {self.vm} {self.pid} {self.limit_bytes} {self.largest_bytes}".encode()
 
+    def drop(self) -> None:
+        """Guard it no longer (`Guardian.drop`)."""
+        _guardian.drop(self)
+
+    @property
+    def was_full(self) -> bool:
+        """Whether the guardian sealed it because too much was waiting in it."""
+        return _guardian.was_full(self)
+
 
 class Guardian:
     """Starts, feeds and ends the process; a guardian that died is replaced by the next call."""
@@ -42,6 +51,7 @@ class Guardian:
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._held: dict[int, Guarded] = {}
+        self._full: set[int] = set()
         self._next = 0
 
     def __repr__(self) -> str:
@@ -72,6 +82,7 @@ class Guardian:
 
     def drop(self, guarded: Guarded) -> None:
         """Guard it no longer: QEMU has stopped to write there. Without anything to guard the process ends."""
+        self._full.discard(guarded.number)
         if self._held.pop(guarded.number, None) is None:
             return
         if self._held and self.check():
@@ -80,6 +91,18 @@ class Guardian:
             self._send(f"drop {guarded.number}".encode(), [])
         if not self._held:
             self._end()
+
+    def was_full(self, guarded: Guarded) -> bool:
+        """Say whether a memfd was sealed because of what its VM's memfds together hold, or of its own length."""
+        while self._socket is not None:
+            try:
+                said = self._socket.recv(65_536, socket.MSG_DONTWAIT).split()
+            except OSError:
+                break
+            if not said:
+                break
+            self._full.update(map(int, said[1:]))
+        return guarded.number in self._full
 
     def check(self) -> bool:
         """Start a guardian where there is none (any more) though something is to be guarded; say if it was so."""

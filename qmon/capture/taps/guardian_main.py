@@ -1,8 +1,9 @@
 """The guardian process: outlives qmon, and stops what QEMU would otherwise go on writing for nobody.
 
 Run by path with `python -I -S`, as `guardian_main.py SOCKET_FD OWNER_PIDFD`, in a session of its own. Over the
-socket come `hold NUMBER VM LIMIT SIZE_LIMIT` with a memfd, and `drop NUMBER`. Must never import anything but a
-little of the standard library, write to a memfd, or talk to a VM.
+socket come `hold NUMBER VM PID LIMIT SIZE_LIMIT` with a memfd, and `drop NUMBER`; back goes `sealed NUMBER …` when
+memfds were sealed because of their size. Must never import anything but a little of the standard library, write to a
+memfd, or talk to a VM.
 """
 
 import contextlib
@@ -74,6 +75,22 @@ def seal(fd: int) -> None:
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW)
 
 
+def is_sealed(fd: int) -> bool:
+    """Say whether somebody has done that already."""
+    with contextlib.suppress(OSError):
+        return bool(fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_GROW)
+    return False
+
+
+def tell(peer: socket.socket, held: "Held") -> None:
+    """Tell the owner which files were sealed because of their size."""
+    if not held.full:
+        return
+    numbers, held.full = held.full, []
+    with contextlib.suppress(OSError):
+        peer.send(" ".join(["sealed", *map(str, numbers)]).encode(), socket.MSG_DONTWAIT)
+
+
 class Held:
     """The memfds of one VM."""
 
@@ -82,6 +99,8 @@ class Held:
         self.files: dict[int, tuple[int, int]] = {}  # number: (descriptor, largest size)
         self.limit = 0
         self.allowed = 0
+        self.full: list[int] = []  # Numbers of files that were sealed and not told of yet.
+        self.told: set[int] = set()  # Those that were: a plain file cannot be sealed, and stays too big.
 
     def headroom(self) -> int:
         """Seal everything if it has become too much; return how many bytes are left until then."""
@@ -92,8 +111,11 @@ class Held:
             left = min(left, largest - status.st_size)
         left = min(left, self.allowed - used)
         if left <= 0:
-            for fd, _ in self.files.values():
-                seal(fd)
+            for number, (fd, _) in self.files.items():
+                if number not in self.told and not is_sealed(fd):
+                    seal(fd)
+                    self.told.add(number)
+                    self.full.append(number)
             return _LARGEST
         return left
 
@@ -126,6 +148,8 @@ def watch(peer: socket.socket, owner: int) -> dict[int, Held]:
     since_memory_s = 0.0
     while True:
         left = min((held.headroom() for held in vms.values() if held.files), default=_LARGEST)
+        for held in vms.values():
+            tell(peer, held)
         pause_s = min(max(left / _FASTEST_BYTES_PER_S, _SHORTEST_S), _LONGEST_S)
         ready = [fd for fd, _ in poll.poll(pause_s * 1000)]
         if peer.fileno() in ready:

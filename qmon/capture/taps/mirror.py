@@ -17,10 +17,12 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from qmon.capture.reading import kernel
+from qmon.capture.reading.channel import Channel
 from qmon.capture.reading.follower import Follower
-from qmon.capture.taps.filters import QUEUES, REMOVAL_S, Channel, Place, probe_netdev, remove_filter
+from qmon.capture.taps.filters import QUEUES, REMOVAL_S, TapContext, probe_netdev, remove_filter
 from qmon.errors import QmonError, Refused
 from qmon.monitor.address import TcpAddress
+from qmon.network.ids import Purpose, new_id
 
 _MAIN = Path(__file__).with_name("mirror_main.py")
 _CONNECT_S = 5.0
@@ -42,22 +44,25 @@ class MirrorReader:
         """How many frames it had no room for."""
         return int.from_bytes(os.pread(self._counter, 8, 0), "little")
 
-    def close(self) -> int:
-        """Wait for its end, which comes when QEMU has closed the sockets; return how many frames it had no room for."""
+    def end(self) -> None:
+        """Wait for its end, which comes when QEMU has closed the sockets."""
         try:
             self._process.wait(_ENDING_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        dropped = self.dropped
+
+    def close(self) -> None:
+        """Let go of the counter; it cannot be asked for `dropped` any more."""
         os.close(self._counter)
-        return dropped
 
 
-async def open_mirror(place: Place, netdev: str, interface: int) -> tuple[tuple[Channel, ...], MirrorReader]:
+async def open_mirror(
+    context: TapContext, netdev: str, interface: int
+) -> tuple[tuple[Channel, ...], MirrorReader]:
     """Mirror both directions of a netdev to this host; `Refused` says why not."""
-    await probe_netdev(place, netdev)
-    address = place.session.address
+    await probe_netdev(context, netdev)
+    address = context.session.address
     if not isinstance(address, TcpAddress):
         raise Refused("a mirror is for monitors reached over TCP")
     async with AsyncExitStack() as undo:
@@ -66,24 +71,24 @@ async def open_mirror(place: Place, netdev: str, interface: int) -> tuple[tuple[
         # It ends when QEMU has closed the sockets, and has to be waited for after that.
         undo.push_async_callback(_close_all, readers)
         for queue, direction in QUEUES:
-            name = place.name(queue)
-            undo.push_async_callback(remove_chardev, place, name)
-            port = await _listen(place, name, address.host)
+            name = new_id(Purpose(queue))
+            undo.push_async_callback(remove_chardev, context, name)
+            port = await _listen(context, name, address.host)
             sockets.append(await _connect(address.host, port))
             undo.callback(sockets[-1].close)
             follower = Follower(kernel.memory_file(f"qmon {netdev[:100]} {queue}"))
-            channels.append(Channel(netdev, interface, name, direction, follower, None))
+            channels.append(Channel(netdev, interface, name, direction, follower))
             undo.callback(follower.close)
-        readers.append(_start(place.limit_bytes, sockets, channels))
+        readers.append(_start(context.limit_bytes, sockets, channels))
         for channel, (queue, _) in zip(channels, QUEUES, strict=True):
-            undo.push_async_callback(remove_filter, place.session, channel)
+            undo.push_async_callback(remove_filter, context.session, channel)
             arguments = {
                 "id": channel.filter_id,
                 "netdev": netdev,
                 "queue": queue,
                 "outdev": channel.filter_id,
             }
-            await place.session.execute("object-add", {"qom-type": "filter-mirror", **arguments})
+            await context.session.execute("object-add", {"qom-type": "filter-mirror", **arguments})
         undo.pop_all()
     for one in sockets:
         one.close()
@@ -92,23 +97,24 @@ async def open_mirror(place: Place, netdev: str, interface: int) -> tuple[tuple[
 
 async def _close_all(readers: list[MirrorReader]) -> None:
     for reader in readers:
-        await asyncio.to_thread(reader.close)
+        await asyncio.to_thread(reader.end)
+        reader.close()
 
 
-async def remove_chardev(place: Place, name: str) -> None:
+async def remove_chardev(context: TapContext, name: str) -> None:
     """Remove a mirror's socket from QEMU, after its filter."""
     try:
-        await place.session.execute("chardev-remove", {"id": name}, timeout_s=REMOVAL_S)
+        await context.session.execute("chardev-remove", {"id": name}, timeout_s=REMOVAL_S)
     except QmonError:
         return  # Never made, or gone with the VM.
 
 
-async def _listen(place: Place, name: str, host: str) -> int:
+async def _listen(context: TapContext, name: str, host: str) -> int:
     """Have QEMU listen on a port of its own choice, without waiting for anyone; return the port."""
     where = {"type": "inet", "data": {"host": host, "port": "0"}}
     backend = {"type": "socket", "data": {"addr": where, "server": True, "wait": False}}
-    await place.session.execute("chardev-add", {"id": name, "backend": backend})
-    for entry in await place.session.execute("query-chardev"):
+    await context.session.execute("chardev-add", {"id": name, "backend": backend})
+    for entry in await context.session.execute("query-chardev"):
         if entry["label"] == name:
             match = re.search(r":(\d+)(?:,|$)", str(entry["filename"]).split(" <->")[0])
             if match:

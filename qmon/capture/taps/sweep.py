@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from qmon.capture.taps.filters import remove_object
-from qmon.capture.taps.ids import Life, owner_of
 from qmon.errors import Refused
 from qmon.monitor import commands
 from qmon.monitor.session import Session
+from qmon.network.ids import Life, owner_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from qmon import text
-from qmon.snapshot import Connection, Snapshot
+from qmon.capture.following import MonitorState
+from qmon.snapshot import Snapshot
 from qmon.tui.changes import Changes
 from qmon.tui.panes.conversations import ConversationsPane
 from qmon.tui.panes.events import EventsPane
@@ -123,10 +124,10 @@ class DashboardScreen(TabbedScreen):
             ("strong", text.plain(now.name or (f"pid {now.pid}" if now.pid else now.address)))
         ]
         left += [("dim", f"QEMU {text.plain(now.qemu_version)}")]
-        if now.connection is Connection.CONNECTED:
+        if now.monitor is MonitorState.CONNECTED:
             left.append(("good" if running else "warn", text.plain(now.run_state)))
         else:
-            left.append(("bad", str(now.connection)))
+            left.append(("bad", str(now.monitor)))
         live = sum(tap.reason is None for tap in now.taps)
         right: list[Part] = [
             ("recording", f"● {live} tap{'' if live == 1 else 's'}") if live else ("dim", "○ no taps")
@@ -139,13 +140,13 @@ class DashboardScreen(TabbedScreen):
 
     def _show_banner(self, now: Snapshot) -> None:
         banner = self._banner
-        shown = now.connection is not Connection.CONNECTED
+        shown = now.monitor is not MonitorState.CONNECTED
         if shown:
             what = {
-                Connection.LOST: "The monitor is lost; trying to attach again",
-                Connection.ENDED: "The VM has ended; v chooses another, q quits",
-            }[now.connection]
-            note = text.plain(now.connection_note)
+                MonitorState.LOST: "The monitor is lost; trying to attach again",
+                MonitorState.ENDED: "The VM has ended; v chooses another, q quits",
+            }[now.monitor]
+            note = text.plain(now.monitor_note)
             banner.update(f" {what}" + (f"  ({note})" if note else ""))
         if banner.display != shown:
             banner.display = shown

@@ -10,11 +10,11 @@ import pytest
 
 from qmon.capture.reading import intake as module
 from qmon.capture.reading import kernel
+from qmon.capture.reading.channel import Channel
 from qmon.capture.reading.clock import HOLD_NS, Clock
 from qmon.capture.reading.follower import Follower
 from qmon.capture.reading.headers import HeaderFinder
 from qmon.capture.reading.intake import Intake
-from qmon.capture.taps.filters import Channel
 from qmon.packets.batch import Direction, FrameBatch
 
 SECOND = 10**9

@@ -15,7 +15,7 @@ from qmon.capture.reading import kernel
 from qmon.capture.reading.follower import Follower
 from qmon.capture.taps import mirror
 from qmon.capture.taps.sweep import sweep
-from qmon.capture.vm import VmCapture
+from qmon.capture.vm import CaptureOptions, VmCapture
 from qmon.errors import Refused
 from qmon.monitor.address import TcpAddress
 from qmon.monitor.session import Session
@@ -46,7 +46,7 @@ async def test_both_directions_come_over_tcp(qemu: Qemu) -> None:
     words = [word.format(port=port) for word in MONITOR]
     async with start_vm(qemu, *words, guest="ipxe") as vm:
         async with await Session.attach(TcpAddress("127.0.0.1", port)) as session:
-            async with VmCapture(session, remote_mirror=True) as capture:
+            async with VmCapture(session, options=CaptureOptions(remote_mirror=True)) as capture:
                 await capture.tap("u1")
                 assert len(await mirrors(vm)) == 2
                 seen: set[int] = set()
@@ -111,7 +111,9 @@ def test_beyond_the_limit_it_goes_on_reading_and_counts() -> None:
     while not got or not follower.at_end:
         batch, _ = follower.read()
         got += len(batch) if batch is not None else 0
-    assert got + reader.close() == sent
+    reader.end()
+    assert got + reader.dropped == sent
+    reader.close()
     assert 900 < got < sent
     follower.close()
 
@@ -123,7 +125,9 @@ def test_a_stream_that_is_no_mirror_ends_it() -> None:
     its.close()
     ours_end.sendall(b"\xff" * 100)
     wait_for(lambda: reader._process.poll() is not None)
-    assert reader.close() == 0
+    reader.end()
+    assert reader.dropped == 0
+    reader.close()
     ours_end.close()
     follower.close()
     assert Path(mirror._MAIN).exists()
@@ -145,5 +149,6 @@ def test_a_stream_that_goes_wrong_is_hung_up_while_the_other_goes_on() -> None:
             bad.sendall(bytes(1 << 22))
         good.sendall(struct.pack(">I", 60) + bytes(60))
         wait_for(lambda: follower.read()[0] is not None)
+    reader.end()
     reader.close()
     follower.close()

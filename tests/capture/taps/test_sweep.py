@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from qmon.capture.taps.ids import Owner
 from qmon.capture.taps.sweep import Swept, sweep
 from qmon.monitor.address import UnixAddress
 from qmon.monitor.processes import start_ticks
 from qmon.monitor.session import Session
+from qmon.network.ids import Owner
 from tests.fakes.monitor import FakeMonitor
 from tests.lab import start_vm
 from tests.lab.qemus import Qemu

@@ -6,8 +6,8 @@ import pytest
 from textual import events
 from textual.widgets import Input
 
+from qmon.capture.following import MonitorState
 from qmon.capture.vm import TapState
-from qmon.snapshot import Connection
 from qmon.tui.panes.network import NetworkPane
 from tests.tui.apps import dashboard, shown, type_text, until
 
@@ -41,11 +41,11 @@ async def test_the_header_tells_drops_in_numbers() -> None:
 
 async def test_a_lost_and_an_ended_vm_are_told_and_forgotten_when_it_is_back() -> None:
     async with dashboard() as (pilot, _screen, watch):
-        watch.change(connection=Connection.LOST, connection_note="the VM is gone")
+        watch.change(monitor=MonitorState.LOST, monitor_note="the VM is gone")
         await until(lambda: "trying to attach again  (the VM is gone)" in shown(pilot))
-        watch.change(connection=Connection.CONNECTED, connection_note="")
+        watch.change(monitor=MonitorState.CONNECTED, monitor_note="")
         await until(lambda: "trying to attach" not in shown(pilot))
-        watch.change(connection=Connection.ENDED)
+        watch.change(monitor=MonitorState.ENDED)
         await until(lambda: "The VM has ended" in shown(pilot))
 
 

@@ -1,10 +1,12 @@
-"""The names of qmon's filters inside QEMU: who made them, and whether that one still lives.
+"""The names of qmon's objects inside QEMU: who made them, and whether that one still lives.
 
-Owns the spelling of the ids and the judgement of other qmons' filters. Must never send anything to a VM.
+Every filter, chardev and descriptor that qmon gives to a VM is named here, so that the sweep knows them all. Owns the
+spelling of the ids and the judgement of other qmons' objects. Must never send anything to a VM.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from dataclasses import dataclass
@@ -15,15 +17,29 @@ from typing import Self
 
 from qmon.monitor.processes import start_ticks
 
+PREFIX = "qmon-"
+_numbers = itertools.count()
+
+
+class Purpose(StrEnum):
+    """What an object of ours is for; the end of its id."""
+
+    RX = "rx"  # A filter on what the guest sends.
+    TX = "tx"  # A filter on what the guest receives.
+    PROBE = "probe"  # A filter that never comes to be: it asks whether a netdev can have one.
+    PATH = "path"  # A chardev that asks whether QEMU may open a path.
+    MIRROR = "mirror"  # A chardev's name that stands for none.
+    FD = "fd"  # A descriptor that was passed.
+
+
 # boot id (12 hex digits of it), pid namespace (inode), pid, start (clock ticks after boot), number, purpose.
 _PATTERN = re.compile(
-    r"qmon-([0-9a-f]{12})-([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,20})(rx|tx|probe|path|mirror|fd)"
+    r"qmon-([0-9a-f]{12})-([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,20})(" + "|".join(Purpose) + ")"
 )
-PREFIX = "qmon-"
 
 
 class Life(StrEnum):
-    """What is known of the process that made a filter."""
+    """What is known of the process that made an object."""
 
     OURS = "ours"
     ALIVE = "alive"
@@ -65,12 +81,17 @@ class Owner:
         return Life.ALIVE if start_ticks(self.pid) == self.start else Life.GONE
 
     def name(self, number: int, purpose: str) -> str:
-        """Return the id of this owner's object `number`; `purpose` is rx, tx, probe, path, mirror or fd."""
+        """Return the id of this owner's object `number`; `purpose` is one of `Purpose`."""
         return f"{PREFIX}{self.boot}-{self.pid_namespace}-{self.pid}-{self.start}-{number}{purpose}"
 
 
+def new_id(purpose: Purpose) -> str:
+    """Return an id that no other object of any qmon has, for one that this process is about to make."""
+    return Owner.this_process().name(next(_numbers), purpose)
+
+
 def owner_of(name: str) -> Owner | None:
-    """Read the owner out of a filter's id; None if no qmon made it."""
+    """Read the owner out of an object's id; None if no qmon made it."""
     found = _PATTERN.fullmatch(name)
     if found is None:
         return None

@@ -2,8 +2,8 @@ import os
 
 import pytest
 
-from qmon.capture.taps.ids import Life, Owner, owner_of
 from qmon.monitor.processes import start_ticks
+from qmon.network.ids import Life, Owner, owner_of
 
 
 def test_a_filter_tells_who_made_it() -> None:

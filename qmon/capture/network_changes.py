@@ -58,7 +58,7 @@ class _Told:
         return self.name is None or self.name == found.name
 
 
-class Changes:
+class NetworkChanges:
     """Tells of each change once: at its time where a qmon told of it, else when it was found."""
 
     def __init__(self, say: Say) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from qmon.capture.changes import Changes, link_of
+from qmon.capture.network_changes import NetworkChanges, link_of
 from qmon.monitor.events import Event
 from qmon.monitor.hmp import parse_usernet
 from qmon.network.model import Netdev, Network, Nic
@@ -25,8 +25,8 @@ def said() -> Said:
 
 
 @pytest.fixture
-def changes(said: Said) -> Changes:
-    return Changes(lambda kind, text, time_ns: said.append((kind, text, time_ns)))
+def changes(said: Said) -> NetworkChanges:
+    return NetworkChanges(lambda kind, text, time_ns: said.append((kind, text, time_ns)))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def changes(said: Said) -> Changes:
         ),
     ],
 )
-def test_what_a_qmon_did_has_its_time(changes: Changes, said: Said, event: Event, text: str) -> None:
+def test_what_a_qmon_did_has_its_time(changes: NetworkChanges, said: Said, event: Event, text: str) -> None:
     changes.hear(event)
     assert said == [("change", text, 7)]
 
@@ -75,12 +75,14 @@ def test_what_a_qmon_did_has_its_time(changes: Changes, said: Said, event: Event
         Event("QMON_CHANGE", {}, 0),
     ],
 )
-def test_what_failed_or_is_not_of_the_network_is_not_told(changes: Changes, said: Said, event: Event) -> None:
+def test_what_failed_or_is_not_of_the_network_is_not_told(
+    changes: NetworkChanges, said: Said, event: Event
+) -> None:
     changes.hear(event)
     assert not said
 
 
-def test_what_others_did_is_seen(changes: Changes, said: Said) -> None:
+def test_what_others_did_is_seen(changes: NetworkChanges, said: Said) -> None:
     full = Network((Netdev("u2\x1b", "user"),), (Nic("nic2", "e1000", None),))
     changes.compare(NOTHING, full)
     changes.compare(full, NOTHING)
@@ -92,7 +94,7 @@ def test_what_others_did_is_seen(changes: Changes, said: Said) -> None:
     ]
 
 
-def test_what_a_qmon_told_is_not_seen_again(changes: Changes, said: Said) -> None:
+def test_what_a_qmon_told_is_not_seen_again(changes: NetworkChanges, said: Said) -> None:
     changes.hear(told("netdev_add", {"type": "user", "id": "u2"}))
     changes.hear(told("device_add", {"driver": "e1000", "netdev": "u2"}))
     both = Network((Netdev("u2", "user"), Netdev("u3", "user")), (Nic("e1000.0", "e1000", None),))
@@ -100,7 +102,7 @@ def test_what_a_qmon_told_is_not_seen_again(changes: Changes, said: Said) -> Non
     assert [text for kind, text, _ in said if kind == "seen"] == ["netdev u3 (user) appeared"]
 
 
-def test_the_guest_lets_go_in_its_own_time(changes: Changes, said: Said) -> None:
+def test_the_guest_lets_go_in_its_own_time(changes: NetworkChanges, said: Said) -> None:
     changes.hear(told("device_del", {"id": "nic2"}))
     for _ in range(3):
         changes.looking("netdev", "NIC")()
@@ -109,7 +111,7 @@ def test_the_guest_lets_go_in_its_own_time(changes: Changes, said: Said) -> None
 
 
 def test_what_has_come_and_gone_between_two_looks_explains_nothing_later(
-    changes: Changes, said: Said
+    changes: NetworkChanges, said: Said
 ) -> None:
     looked = changes.looking("netdev", "NIC")
     changes.hear(told("netdev_add", {"type": "user", "id": "u2"}))
@@ -128,7 +130,7 @@ SSH = "  TCP[HOST_FORWARD]  17       127.0.0.1  2222       10.0.2.15    22     0
 DNS = "  UDP[HOST_FORWARD]  18               *  5353       10.0.2.15    53     0     0"
 
 
-def test_forwards_are_compared_on_netdevs_that_stay(changes: Changes, said: Said) -> None:
+def test_forwards_are_compared_on_netdevs_that_stay(changes: NetworkChanges, said: Said) -> None:
     before = parse_usernet(stacks(SSH) + "\n" + stacks(DNS, netdev="gone"))
     after = parse_usernet(stacks(DNS) + "\n" + stacks(SSH, netdev="new"))
     changes.compare_forwards(before, after)
@@ -139,7 +141,7 @@ def test_forwards_are_compared_on_netdevs_that_stay(changes: Changes, said: Said
 
 
 @pytest.mark.parametrize("rule", ["udp::5353-:53", "udp:0.0.0.0:5353-10.0.2.15:53"])
-def test_a_forward_that_a_qmon_told_is_not_seen_again(changes: Changes, said: Said, rule: str) -> None:
+def test_a_forward_that_a_qmon_told_is_not_seen_again(changes: NetworkChanges, said: Said, rule: str) -> None:
     changes.hear(line(f"hostfwd_add u1 {rule}"))
     changes.compare_forwards(parse_usernet(stacks()), parse_usernet(stacks(DNS, SSH)))
     assert [(kind, text[:11]) for kind, text, _ in said] == [
@@ -148,7 +150,7 @@ def test_a_forward_that_a_qmon_told_is_not_seen_again(changes: Changes, said: Sa
     ]
 
 
-def test_the_port_that_the_kernel_chose_is_told_when_it_is_known(changes: Changes, said: Said) -> None:
+def test_the_port_that_the_kernel_chose_is_told_when_it_is_known(changes: NetworkChanges, said: Said) -> None:
     changes.hear(line("hostfwd_add u1 tcp:127.0.0.1:0-:22"))
     changes.compare_forwards(parse_usernet(stacks()), parse_usernet(stacks(SSH)))
     assert said[1][:2] == ("change", "forward tcp 127.0.0.1:2222 to 10.0.2.15:22 on u1 appeared")
