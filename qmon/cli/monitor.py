@@ -10,6 +10,7 @@ import click
 from qmon.cli import output as out
 from qmon.cli.context import Context
 from qmon.errors import ExitCode, Interrupted, UsageError
+from qmon.monitor.arguments import qmp_arguments
 from qmon.monitor.events import Event
 from qmon.monitor.hmp import is_failure
 from qmon.text import clock
@@ -57,35 +58,13 @@ def qmp(context: Context, command: str, arguments: tuple[str, ...]) -> None:
     ARGS is one JSON object, or words of the form name=value; a value that is JSON is taken as such, any other
     is a string.
     """
-    out.run(_qmp(context, command, _arguments(arguments)))
+    out.run(_qmp(context, command, qmp_arguments(arguments)))
 
 
 async def _qmp(context: Context, command: str, arguments: dict[str, object]) -> None:
     async with context.attach() as session:
         reply = await session.execute(command, arguments)
     out.data(json.dumps(reply, indent=2), harmless=True)
-
-
-def _arguments(words: tuple[str, ...]) -> dict[str, object]:
-    if len(words) == 1 and words[0].lstrip().startswith("{"):
-        try:
-            content = json.loads(words[0])
-        except (ValueError, RecursionError) as problem:
-            raise UsageError(f"the arguments are not JSON: {problem}") from problem
-        assert isinstance(content, dict)
-        return content
-    pairs = [word.partition("=") for word in words]
-    for name, equals, _ in pairs:
-        if not equals or not name:
-            raise UsageError(f"'{name}' is neither a JSON object nor name=value")
-    return {name: _value(value) for name, _, value in pairs}
-
-
-def _value(text: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
 
 
 @click.command(

@@ -19,6 +19,7 @@ SETS = [{"fdset-id": 3, "fds": [{"fd": 13, "opaque": "qmon"}, {"fd": 14}]}]
 CASES: dict[str, tuple[Call, str, Any, Any]] = {
     "query_status": (commands.query_status, "query-status", {"status": "paused"}, "paused"),
     "query_name": (commands.query_name, "query-name", {"name": "vm"}, "vm"),
+    "cont": (commands.cont, "cont", {}, None),
     "qom_list": (
         lambda s: commands.qom_list(s, "/objects"),
         "qom-list",

@@ -114,7 +114,7 @@ async def test_it_tells_when_the_vm_ends_and_leaves_in_order_then_too(
         await pane.shows("(qemu)")
         await pane.type("quit")
         await pane.keys("Enter")
-        await pane.shows("trying to attach again")
+        await pane.shows("is disconnected; reconnecting")
         await pane.keys("C-c")
         assert await pane.status() == 0
 

@@ -37,7 +37,7 @@ async def test_all_packets(tmp_path: Path, name: str) -> None:
         await until(lambda: "490 packets" in shown(pilot))
         await pilot.press("w")
         await _fill(pilot, tmp_path / name)
-        await until(lambda: "490 packets are in" in shown(pilot))
+        await until(lambda: "Saved 490 packets to" in shown(pilot))
     assert _count(tmp_path / name) == 490
 
 
@@ -47,7 +47,7 @@ async def test_what_the_filter_lets_through(tmp_path: Path) -> None:
         screen.packets.set_filter("arp")
         await pilot.press("w")
         await _fill(pilot, tmp_path / "arp.pcapng")
-        await until(lambda: "2 packets are in" in shown(pilot))
+        await until(lambda: "Saved 2 packets to" in shown(pilot))
     assert _count(tmp_path / "arp.pcapng") == 2
 
 

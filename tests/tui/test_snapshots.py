@@ -79,7 +79,7 @@ def test_lost(snap_compare: Any, size: tuple[int, int]) -> None:
     watch = ScriptedWatch()
     watch.arrive()
     watch.change(monitor=MonitorState.LOST, monitor_note="there is no such socket", taps=(), dropped=12)
-    assert snap_compare(_dashboard(watch), terminal_size=size, run_before=_settled(fact="lost"))
+    assert snap_compare(_dashboard(watch), terminal_size=size, run_before=_settled(fact="disconnected"))
 
 
 @pytest.mark.parametrize("size", SIZES)

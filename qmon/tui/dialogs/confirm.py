@@ -20,11 +20,11 @@ class ConfirmDialog(Dialog[bool]):
     """Enter or `y` says yes; esc or `n` says no."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y,enter", "yes", "Do it"),
-        Binding("n,q", "cancel", "Leave it", show=False),
+        Binding("y,enter", "yes", "Apply"),
+        Binding("n,q", "cancel", "Cancel", show=False),
     ]
 
-    def __init__(self, title: str, commands: Sequence[str], *, warning: str = "") -> None:
+    def __init__(self, title: str, commands: Sequence[str] = (), *, warning: str = "") -> None:
         super().__init__()
         self._title = text.plain(title)
         self._commands = tuple(map(text.plain, commands))
@@ -32,14 +32,14 @@ class ConfirmDialog(Dialog[bool]):
 
     def compose(self) -> ComposeResult:
         """Make the question."""
-        with Box("Change the VM?", "enter does it · esc leaves it"):
-            yield line(self._title, classes="gap")
+        with Box(self._title, "Enter: apply · Esc: cancel"):
             if self._warning:
                 yield line(self._warning, classes="danger gap")
-            yield line("This will be sent:", classes="label")
-            with VerticalScroll(classes="commands", can_focus=False):
-                for command in self._commands:
-                    yield line(command)
+            if self._commands:
+                yield line("This will be sent:", classes="label")
+                with VerticalScroll(classes="commands", can_focus=False):
+                    for command in self._commands:
+                        yield line(command)
             yield line("")
 
     def action_yes(self) -> None:
@@ -61,7 +61,7 @@ class MessageDialog(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         """Make the message."""
-        with Box("Not done" if self._error else self._title, "esc closes"):
+        with Box("Failed" if self._error else self._title, "Esc: close"):
             if self._error:
                 yield line(self._title, classes="gap")
             with VerticalScroll(classes="gap"):

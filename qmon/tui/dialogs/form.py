@@ -22,11 +22,12 @@ ResultT = TypeVar("ResultT")
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A line to fill in: what it is, an example, and what stands there at first."""
+    """A line to fill in: what it is, an example, what stands there at first, and whether it may stay empty."""
 
     label: str
     example: str = ""
     value: str = ""
+    optional: bool = False
 
 
 class _FieldInput(Input):
@@ -57,20 +58,24 @@ class FormDialog(Dialog[ResultT], Generic[ResultT]):
 
     def compose(self) -> ComposeResult:
         """Make the fields."""
-        with Box(self._title, "enter goes on · esc leaves", wide=True):
+        with Box(self._title, "Enter: next · Esc: cancel", wide=True):
             for number, field in enumerate(self._fields):
                 yield line(field.label, classes="label")
                 yield _FieldInput(
-                    field.value, placeholder=field.example, id=f"field-{number}", select_on_focus=False
+                    field.value,
+                    placeholder=field.example and f"e.g. {field.example}",
+                    id=f"field-{number}",
+                    select_on_focus=False,
                 )
             for number, hint in enumerate(self._hints):
                 yield line(hint, classes="hint gap" if not number else "hint")
             yield Static("", id="form-error", classes="error gap", markup=False)
 
     def on_mount(self) -> None:
-        """Start with the first field that is empty."""
+        """Start with the first field that has to be filled in, else with the first."""
         inputs = list(self.query(Input))
-        next((one for one in inputs if not one.value), inputs[0]).focus()
+        pairs = zip(inputs, self._fields, strict=True)
+        next((one for one, field in pairs if not (one.value or field.optional)), inputs[0]).focus()
 
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:

@@ -45,7 +45,7 @@ class HelpDialog(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         """Make two columns of keys."""
-        with Box("Keys", "esc closes"), VerticalScroll():
+        with Box("Keys", "Esc: close"), VerticalScroll():
             for title, keys in self._groups:
                 yield Static(self._drawn(title, keys), markup=False)
 

@@ -51,7 +51,7 @@ class MenuDialog(Dialog[str]):
 
     def compose(self) -> ComposeResult:
         """Make the menu."""
-        with Box(self._title, "enter chooses · esc leaves"):
+        with Box(self._title, "Enter: choose · Esc: cancel"):
             choices = _Choices(self._choices)
             choices.styles.height = len(self._choices)
             choices.styles.margin = (1, 0)

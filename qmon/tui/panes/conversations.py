@@ -12,6 +12,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
+from qmon import text
 from qmon.packets.store.conversations import Conversation, ConversationTable
 from qmon.packets.store.packet_store import PacketStore
 from qmon.tui.panes.header import amount
@@ -20,6 +21,7 @@ from qmon.tui.table import Cell, Column, TableView
 
 REFRESH_S = 0.5
 _COLUMNS = (
+    Column("Netdev", 7),
     Column("Protocol", 8),
     Column("A (spoke first)", 21, share=3),
     Column("B", 21, share=3),
@@ -29,7 +31,7 @@ _COLUMNS = (
     Column("B to A", 8, right=True, need=100),
     Column("Duration", 9, right=True, need=112),
 )
-_ORDERS = (("bytes", 4), ("packets", 3), ("last_ns", 2), ("first_ns", 1), ("duration", 7), ("protocol", 0))
+_ORDERS = (("bytes", 5), ("packets", 4), ("last_ns", 3), ("first_ns", 2), ("duration", 8), ("protocol", 1))
 _SAID = {"last_ns": "last packet", "first_ns": "first packet"}
 
 
@@ -89,7 +91,9 @@ class ConversationsPane(TableView):
         """Say what is known of one conversation."""
         assert self._table is not None
         found, palette = self._table[self._order[number]], self.palette
+        netdev = text.plain(self._store.interfaces[found.interface].name)
         return (
+            (netdev, palette.dim),
             (found.protocol, palette.protocol(found.protocol)),
             (_endpoint(found.address_a, found.port_a), palette.text),
             (_endpoint(found.address_b, found.port_b), palette.text),

@@ -30,8 +30,8 @@ class HexView(RowView):
 
     SHOW_CURSOR = False
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h", "step(-1)", "Byte back", show=False),
-        Binding("right,l", "step(1)", "Byte on", show=False),
+        Binding("left,h", "step(-1)", "Previous byte", show=False),
+        Binding("right,l", "step(1)", "Next byte", show=False),
     ]
 
     class ByteSelected(Message):

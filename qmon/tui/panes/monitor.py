@@ -6,10 +6,12 @@ Owns the lines shown; the session does the talking. Replies are foreign text.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+import shlex
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from textual import on, work
 from textual.app import ComposeResult
@@ -21,6 +23,7 @@ from textual.widgets import Input, Static
 
 from qmon import text
 from qmon.errors import QmonError, UsageError
+from qmon.monitor.arguments import json_object, qmp_arguments
 from qmon.monitor.session import Session
 from qmon.tui.rows import RowView
 
@@ -44,8 +47,8 @@ class Transcript(RowView):
         self._forgotten = 0
 
     def add(self, content: str, style: str = "text") -> None:
-        """Add one or more lines of foreign text and bring them into sight."""
-        self._lines += [_Line(style, line) for line in text.plain_lines(content).rstrip("\n").split("\n")]
+        """Add one or more lines of foreign text, broken where they are too long, and bring them into sight."""
+        self._lines += [_Line(style, line) for line in _in_rows(content, max(self.size.width - 2, 20))]
         surplus = len(self._lines) - LINES_KEPT
         if surplus > 0:
             del self._lines[:surplus]
@@ -80,8 +83,21 @@ class Transcript(RowView):
         return (
             "Talk to the VM's monitor",
             "info network · info usernet · hostfwd_add …",
-            "^t changes between HMP and QMP, tab completes, ↑ recalls",
+            "Ctrl-T: HMP/QMP · Tab: complete · ↑: earlier lines",
         )
+
+
+def _in_rows(content: str, width: int) -> Iterator[str]:
+    """Break foreign text into plain rows of at most `width` cells, with spaces for its tabs."""
+    for line in text.plain_lines(content.expandtabs()).rstrip("\n").split("\n"):
+        rest = line
+        while len(rest) > width or cell_len(rest) > width:
+            size = width
+            while size > 1 and cell_len(rest[:size]) > width:
+                size -= 1
+            yield rest[:size]
+            rest = rest[size:]
+        yield rest
 
 
 class Prompt(Input):
@@ -113,12 +129,12 @@ class Prompt(Input):
         self.cursor_position = len(self.value)
 
     def action_complete(self) -> None:
-        """Take what is suggested; with nothing suggested, go on to the next widget."""
-        if self._suggestion:
-            self.value = self._suggestion
+        """Take what is suggested for the text as it is now; the prompt keeps the focus in any case."""
+        suggestion = self._suggestion
+        # A suggestion is made in the background: the one that is here may be for an earlier text.
+        if suggestion.startswith(self.value) and self.value:
+            self.value = suggestion
             self.cursor_position = len(self.value)
-        else:
-            self.screen.focus_next()
 
 
 class MonitorPane(Vertical):
@@ -207,7 +223,7 @@ class MonitorPane(Vertical):
         self.transcript.add(PROMPTS[mode] + line, "accent")
         session = self._session()
         if session is None:
-            self.transcript.add("there is no monitor at present", "bad")
+            self.transcript.add("The monitor is disconnected; qmon reconnects by itself", "bad")
             return
         self._sent(f"{mode}: {line}")
         send: Awaitable[str] = session.hmp(line) if mode == "hmp" else _qmp(session, line)
@@ -243,19 +259,26 @@ async def _qmp_names(session: Session) -> tuple[str, ...]:
     return tuple(sorted(await session.commands()))
 
 
-def parse_qmp(line: str) -> tuple[str, dict[str, Any] | None]:
-    """Split `COMMAND [JSON ARGUMENTS]`; a whole QMP object is taken too. UsageError if it is neither."""
+def parse_qmp(line: str) -> tuple[str, dict[str, object] | None]:
+    """Split `COMMAND [ARGUMENTS]`, JSON or NAME=VALUE; a whole QMP object is taken too. UsageError if it is neither."""
+    hint = 'write: COMMAND name=value …, or COMMAND {"name": value}'
     try:
         if line.startswith("{"):
-            whole = json.loads(line)
-            command, arguments = whole["execute"], whole.get("arguments")
+            whole = json_object(line)
+            command, arguments = whole.get("execute"), whole.get("arguments")
         else:
             command, _, rest = line.partition(" ")
-            arguments = json.loads(rest) if rest.strip() else None
-    except (ValueError, KeyError) as problem:
-        raise UsageError(f"not a QMP command: {problem}", hint='write: COMMAND {"argument": value}') from None
-    if not isinstance(command, str) or not (arguments is None or isinstance(arguments, dict)):
-        raise UsageError("arguments are one JSON object", hint='write: COMMAND {"argument": value}')
+            rest = rest.strip()
+            words = [rest] if rest.startswith("{") else shlex.split(rest)
+            arguments = qmp_arguments(words) if words else None
+    except UsageError as problem:
+        raise UsageError(problem.message, hint=hint) from None
+    except ValueError:  # shlex's, which says it in Python's words.
+        raise UsageError("a quotation mark is not closed", hint=hint) from None
+    if not isinstance(command, str):
+        raise UsageError('the object has no "execute" with a command in it', hint=hint)
+    if not (arguments is None or isinstance(arguments, dict)):
+        raise UsageError("arguments are one JSON object", hint=hint)
     return command, arguments
 
 

@@ -100,7 +100,7 @@ class NetworkPane(RowView):
 
     def nothing(self) -> Sequence[str]:
         """Say why the tree is empty."""
-        return ("No network", "a  adds a netdev and a NIC")
+        return ("No network", "a: add a netdev and a NIC")
 
     # Keys
 

@@ -303,7 +303,7 @@ class PacketList(RowView):
                 return ("Looking …",)
             return (
                 f"No packet matches {text.plain(self.rows.expression)}",
-                "/ changes the filter, esc removes it",
+                "/: change the filter · Esc: remove it",
             )
         return self.waiting_lines
 

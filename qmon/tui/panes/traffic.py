@@ -105,7 +105,7 @@ class TrafficPane(Widget):
         width, height = self.size
         shown = self._series[: max(width // _MIN_PANEL, 1)]
         if not shown:
-            return [[Segment(" no traffic: nothing is tapped", palette_of(self.app).dim)]]
+            return [[Segment(" no traffic yet", palette_of(self.app).dim)]]
         each = width // len(shown)
         panels = [self._panel(one, each - 1, height) for one in shown]
         more = len(self._series) - len(shown)

@@ -1,7 +1,7 @@
 """One VM watched: its network as a tree, its traffic, and everything else under tabs.
 
 Owns the arrangement and the drawing rate. Must never ask the VM anything: snapshots say how things stand, and
-changes go through `screens.changes`.
+changes go through `dialogs.changing`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import events, on
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -19,7 +19,8 @@ from textual.widgets import Input, Static
 from qmon import text
 from qmon.capture.following import MonitorState
 from qmon.snapshot import Snapshot
-from qmon.tui.changes import Changes
+from qmon.tui.dialogs.changing import ChangeDialogs
+from qmon.tui.dialogs.confirm import ConfirmDialog
 from qmon.tui.panes.conversations import ConversationsPane
 from qmon.tui.panes.events import EventsPane
 from qmon.tui.panes.header import Part, amount
@@ -49,7 +50,7 @@ class DashboardScreen(TabbedScreen):
         # Seen to before any widget: what is typed right behind it must find the prompt ready.
         Binding("colon", "monitor", "Monitor", key_display=":", tooltip="Type a monitor line", priority=True),
         Binding("v", "other_vm", "VMs", show=False, tooltip="Choose another VM"),
-        Binding("r", "look", "Refresh", show=False, tooltip="Ask for the network now"),
+        Binding("r", "look", "Refresh", show=False, tooltip="Refresh"),
     ]
 
     def __init__(self, watch: Watch) -> None:
@@ -72,7 +73,7 @@ class DashboardScreen(TabbedScreen):
         )
         self.watch_vm = watch
         self.again = False
-        self.changes = Changes(self)
+        self.changes = ChangeDialogs(self, watch)
         self._snapshot: Snapshot | None = None
         self._drawn: tuple[int, Widget | None] = (0, None)
 
@@ -143,8 +144,8 @@ class DashboardScreen(TabbedScreen):
         shown = now.monitor is not MonitorState.CONNECTED
         if shown:
             what = {
-                MonitorState.LOST: "The monitor is lost; trying to attach again",
-                MonitorState.ENDED: "The VM has ended; v chooses another, q quits",
+                MonitorState.LOST: "The monitor is disconnected; reconnecting",
+                MonitorState.ENDED: "The VM has ended · v: choose another VM · q: quit",
             }[now.monitor]
             note = text.plain(now.monitor_note)
             banner.update(f" {what}" + (f"  ({note})" if note else ""))
@@ -188,8 +189,14 @@ class DashboardScreen(TabbedScreen):
         self.remove_class("-tree")
         getattr(self.open_pane, "entry", self.open_pane).focus()
 
-    def action_other_vm(self) -> None:
-        """Leave for the list of VMs."""
+    @work(group="leave", exclusive=True)
+    async def action_other_vm(self) -> None:
+        """Leave for the list of VMs, once the user has agreed to lose what was captured."""
+        packets = self.watch_vm.store.packets
+        if packets:
+            warning = f"The {packets:,} packets captured here will be gone. w saves them to a file."
+            if not await self.app.push_screen_wait(ConfirmDialog("Choose another VM", warning=warning)):
+                return
         self.again = True
         self.app.exit()
 
@@ -221,9 +228,12 @@ def this_second() -> int:
 def _why_no_packets(now: Snapshot) -> tuple[str, ...]:
     if any(tap.reason is None for tap in now.taps):
         if now.run_state != "running":
-            return ("No packets yet: the VM is " + text.plain(now.run_state), ": cont  lets it go on")
-        return ("No packets yet: the guest is silent", ": announce_self  makes its NICs say something")
+            return ("No packets yet: the VM is " + text.plain(now.run_state), "To let it run, type  : cont")
+        return (
+            "No packets yet: the guest is silent",
+            "To have its NICs announce themselves, type  : announce_self",
+        )
     if not now.network.netdevs:
-        return ("This VM has no netdev", "a  adds one")
+        return ("This VM has no netdev", "a: add one")
     reasons = tuple(f"{text.plain(name)}: {text.plain(why)}" for name, why in now.not_tapped)
-    return ("Nothing is tapped", "t  goes to the network tree, where space taps a netdev", *reasons)
+    return ("Nothing is captured", "t: network tree · Space there: capture a netdev", *reasons)

@@ -97,12 +97,12 @@ class TabbedScreen(Screen[None]):
 
         async def check(values: Sequence[str]) -> str:
             path, count = await save(rows.store, values[0], values[1])
-            return f"{count:,} packets are in {path}"
+            return f"Saved {count:,} packets to {path}"
 
         stem = re.sub(r"[^\w.-]", "_", self.save_name())
         fields = (
             Field("File", "capture.pcapng", f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}.pcapng"),
-            Field("Capture filter (empty: all packets)", "tcp port 80", rows.expression),
+            Field("Capture filter (empty: all packets)", "tcp port 80", rows.expression, optional=True),
         )
         dialog = FormDialog(
             "Save packets", fields, check, hints=("The suffix .pcap makes a classic pcap file.",)

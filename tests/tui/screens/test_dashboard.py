@@ -42,7 +42,7 @@ async def test_the_header_tells_drops_in_numbers() -> None:
 async def test_a_lost_and_an_ended_vm_are_told_and_forgotten_when_it_is_back() -> None:
     async with dashboard() as (pilot, _screen, watch):
         watch.change(monitor=MonitorState.LOST, monitor_note="the VM is gone")
-        await until(lambda: "trying to attach again  (the VM is gone)" in shown(pilot))
+        await until(lambda: "reconnecting  (the VM is gone)" in shown(pilot))
         watch.change(monitor=MonitorState.CONNECTED, monitor_note="")
         await until(lambda: "trying to attach" not in shown(pilot))
         watch.change(monitor=MonitorState.ENDED)
@@ -128,7 +128,7 @@ async def test_the_prompt_speaks_hmp_and_qmp() -> None:
         await until(lambda: '"status": "running"' in shown(pilot))
         await type_text(pilot, "netdev_del [1]")
         await pilot.press("enter")
-        await until(lambda: "arguments are one JSON object" in shown(pilot))
+        await until(lambda: "neither a JSON object nor name=value" in shown(pilot))
         await pilot.press("up", "up", "enter")
         await until(lambda: watch.session.asked.count("query-status") == 2)
         await pilot.press("escape", "1")
@@ -149,13 +149,21 @@ async def test_a_prompt_without_a_monitor_says_so() -> None:
     async with dashboard() as (pilot, _screen, watch):
         watch.session = None
         await pilot.press("colon", "x", "enter")
-        await until(lambda: "there is no monitor at present" in shown(pilot))
+        await until(lambda: "The monitor is disconnected" in shown(pilot))
 
 
 async def test_another_vm_is_asked_for() -> None:
     async with dashboard() as (pilot, screen, _):
         await pilot.press("v")
-        assert screen.again
+        # What was captured would be gone: Esc keeps it, Enter agrees.
+        await until(lambda: "packets captured here will be gone" in shown(pilot))
+        await pilot.press("escape")
+        await until(lambda: "will be gone" not in shown(pilot))
+        assert not screen.again
+        await pilot.press("v")
+        await until(lambda: "packets captured here will be gone" in shown(pilot))
+        await pilot.press("enter")
+        await until(lambda: screen.again)
 
 
 @pytest.mark.parametrize("key", ["q", "ctrl+c"])

@@ -6,9 +6,12 @@ is what the dashboard was opened for, and needs no question).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from textual.screen import Screen
 
 from qmon import text
 from qmon.errors import QmonError, Refused
@@ -22,7 +25,7 @@ from qmon.tui.network_lines import TreeLine, details
 
 if TYPE_CHECKING:
     from qmon.monitor.session import Session
-    from qmon.tui.screens.dashboard import DashboardScreen
+    from qmon.watch import Watch
 
 UNPLUG_TIMEOUT_S = 30.0
 
@@ -45,20 +48,20 @@ _ADDITIONS = (
     Choice("i", "NIC", "a card on a netdev that is there"),
     Choice("f", "forward", "a port of the host, handed to the guest"),
 )
-_NETDEV = Field("Netdev, as after -netdev", "user,id=u2")
-_NIC = Field("NIC, as after -device", "virtio-net-pci,id=nic2")
+_NETDEV, _NIC = "Netdev, as after -netdev", "NIC, as after -device"
 
 
-class Changes:
-    """The dashboard's hand; every method starts a worker of the screen and returns at once."""
+class ChangeDialogs:
+    """Questions about a change, and the doing of it; every method starts a worker of the screen and returns at once."""
 
-    def __init__(self, screen: DashboardScreen) -> None:
+    def __init__(self, screen: Screen[Any], watch: Watch) -> None:
         self._screen = screen
+        self._watch = watch
 
     def _session(self) -> Session:
-        session = self._screen.watch_vm.session
+        session = self._watch.session
         if session is None:
-            raise Refused("there is no monitor at present", hint="the dashboard attaches again by itself")
+            raise Refused("the monitor is disconnected", hint="the dashboard reconnects by itself")
         return session
 
     def _start(self, work: Awaitable[None], what: str) -> None:
@@ -69,7 +72,7 @@ class Changes:
         try:
             await work
         except QmonError as problem:
-            self._screen.watch_vm.log("change", f"{what}: failed: {problem.message}")
+            self._watch.log("change", f"{what}: failed: {problem.message}")
             dialog = MessageDialog(what, problem.message, hint=problem.hint or "")
             await self._screen.app.push_screen_wait(dialog)
 
@@ -78,17 +81,16 @@ class Changes:
         dialog = ConfirmDialog(intent.question, intent.commands, warning=intent.warning)
         if not await self._screen.app.push_screen_wait(dialog):
             return
-        watch = self._screen.watch_vm
         if intent.patience:
             self._screen.notify(text.plain(intent.patience), markup=False)
         for command in intent.commands:
-            watch.log("change", command)
+            self._watch.log("change", command)
         try:
             result = await intent.act(self._session())
         finally:
-            watch.refresh()
+            self._watch.refresh()
         said = intent.done if isinstance(intent.done, str) else intent.done(result)
-        watch.log("change", said)
+        self._watch.log("change", said)
         self._screen.notify(text.plain(said), markup=False)
 
     # Adding
@@ -117,21 +119,30 @@ class Changes:
                 await self._netdev_warning(netdev),
             )
 
-        return FormDialog("Add netdev and NIC", (_NETDEV, _NIC), check, hints=_PLUG_HINTS)
+        nic = Field(_NIC, "virtio-net-pci,id=nic2", f"virtio-net-pci,id={self._free_id('nic')}")
+        return FormDialog("Add netdev and NIC", (self._new_netdev(), nic), check, hints=_PLUG_HINTS)
+
+    def _new_netdev(self) -> Field:
+        return Field(_NETDEV, "user,id=u2", f"user,id={self._free_id('u')}")
+
+    def _free_id(self, stem: str) -> str:
+        """Return the first of stem1, stem2, … that nothing in the network has."""
+        network = self._watch.snapshot().network
+        taken = {netdev.id for netdev in network.netdevs} | {nic.id for nic in network.nics}
+        return next(name for number in itertools.count(1) if (name := f"{stem}{number}") not in taken)
 
     async def _netdev_warning(self, spec: str) -> str:
         arguments = parse_netdev(spec, await self._session().schema())
-        network = self._screen.watch_vm.snapshot().network
+        network = self._watch.snapshot().network
         ghost = hazards.ghost_warning(network, str(arguments.get("id")))
         return "\n".join([*filter(None, [ghost]), *hazards.open_forwards(arguments)])
 
     async def _tap_before_use(self, netdev: str) -> None:
         """Tap a netdev before its NIC is there, so that its first frame is seen too."""
-        watch = self._screen.watch_vm
         try:
-            await watch.tap(netdev)
+            await self._watch.tap(netdev)
         except QmonError as problem:
-            watch.log("tap", f"{netdev} is not captured: {problem.message}")
+            self._watch.log("tap", f"{netdev} is not captured: {problem.message}")
 
     def _netdev(self) -> FormDialog[Intent]:
         async def check(values: Sequence[str]) -> Intent:
@@ -144,7 +155,7 @@ class Changes:
                 await self._netdev_warning(values[0]),
             )
 
-        return FormDialog("Add netdev", (_NETDEV,), check, hints=_NETDEV_HINTS)
+        return FormDialog("Add netdev", (self._new_netdev(),), check, hints=_NETDEV_HINTS)
 
     def _nic(self) -> FormDialog[Intent]:
         async def check(values: Sequence[str]) -> Intent:
@@ -156,7 +167,12 @@ class Changes:
                 "The NIC is plugged in",
             )
 
-        field = Field(_NIC.label, "virtio-net-pci,id=nic2,netdev=u2")
+        free = [
+            one.id for one in self._watch.snapshot().network.netdevs if one.nic is None and one.hub is None
+        ]
+        on = f",netdev={text.plain(free[0])}" if len(free) == 1 else ""
+        spec = f"virtio-net-pci,id={self._free_id('nic')}{on}"
+        field = Field(_NIC, "virtio-net-pci,id=nic2,netdev=u2", spec)
         return FormDialog("Add NIC", (field,), check)
 
     def _forward(self) -> FormDialog[Intent]:
@@ -169,7 +185,7 @@ class Changes:
                 _forwarded,
             )
 
-        users = [one.id for one in self._screen.watch_vm.snapshot().network.netdevs if one.type == "user"]
+        users = [one.id for one in self._watch.snapshot().network.netdevs if one.type == "user"]
         netdev = Field("Netdev (user)", "u1", text.plain(users[0]) if len(users) == 1 else "")
         rule = Field("[HOST:]HPORT:GPORT[/udp]", "2222:22")
         return FormDialog("Add forward", (rule, netdev), check, hints=_FORWARD_HINTS)
@@ -196,17 +212,14 @@ class Changes:
         if netdev is None:
             self._screen.notify("A tap needs a netdev, and this is plugged into none", timeout=3)
             return
-        watch = self._screen.watch_vm
-        live = {tap.netdev for tap in watch.snapshot().taps if tap.reason is None}
-        deed = watch.untap(netdev) if netdev in live else watch.tap(netdev)
+        live = {tap.netdev for tap in self._watch.snapshot().taps if tap.reason is None}
+        deed = self._watch.untap(netdev) if netdev in live else self._watch.tap(netdev)
         self._start(deed, f"Tap {text.plain(netdev)}")
 
     def _details(self, line: TreeLine) -> None:
         if line.subject is not None:
             title = text.plain(f"{line.kind} {line.id}")
-            dialog = MessageDialog(
-                title, details(line.subject, self._screen.watch_vm.snapshot()), error=False
-            )
+            dialog = MessageDialog(title, details(line.subject, self._watch.snapshot()), error=False)
             self._screen.app.push_screen(dialog)
 
     async def _link(self, nic: Nic) -> None:
@@ -216,7 +229,7 @@ class Changes:
 
         async def act(session: Session) -> None:
             await change.set_link(session, nic.id, up)
-            self._screen.watch_vm.note_link(nic.id, up)
+            self._watch.note_link(nic.id, up)
 
         warning = (
             "" if up else "The guest sees its cable unplugged; nothing passes until the link is up again."
