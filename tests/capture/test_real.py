@@ -1,6 +1,7 @@
 """Taps on real QEMUs: what they must never do to a VM, and what must never be lost."""
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from qmon.capture.reading import kernel
 from qmon.capture.taps import filters as tap_module
 from qmon.capture.vm import CaptureOptions, VmCapture
 from qmon.errors import Refused
@@ -128,6 +130,27 @@ async def test_descriptor_0_is_healed_should_a_filter_fail_all_the_same(
         assert descriptor_0(vm) == "/dev/null"
         await capture.tap("u1")
         assert descriptor_0(vm) == "/dev/null"
+
+
+async def test_nothing_stays_where_the_kernel_lets_no_more_files_be_watched(
+    qemu_one: Qemu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = kernel.WriteWatch.add
+
+    def full(self: kernel.WriteWatch, fd: int) -> None:
+        if self._watches:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        watch(self, fd)
+
+    async with start_vm(qemu_one, *LINUX) as vm, session(vm) as monitor, VmCapture(monitor) as capture:
+        with monkeypatch.context() as limited:
+            limited.setattr(kernel.WriteWatch, "add", full)
+            with pytest.raises(Refused, match="cannot watch"):
+                await capture.tap("u1")
+            assert await ours(vm) == []
+            assert memfds(vm) == []
+        await capture.tap("u1")
+        assert len(await ours(vm)) == 2
 
 
 async def test_the_order_is_that_of_one_filter_for_all(qemu: Qemu) -> None:

@@ -128,10 +128,18 @@ class Reader:
     # Channels
 
     def add(self, channels: Sequence[Channel]) -> None:
-        """Read these channels from now on."""
+        """Read these channels from now on; OSError where the kernel lets no more files be watched, and none is read."""
         with self._lock:
+            watched: list[Channel] = []
+            try:
+                for channel in channels:
+                    self._writes.add(channel.follower.fd)
+                    watched.append(channel)
+            except OSError:
+                for channel in watched:
+                    self._writes.remove(channel.follower.fd)
+                raise
             for channel in channels:
-                self._writes.add(channel.follower.fd)
                 self._intake.add(channel)
         self.stir()
 

@@ -23,7 +23,7 @@ from qmon.capture.reading.reader import Reader
 from qmon.capture.taps import filters
 from qmon.capture.taps.filters import TapContext
 from qmon.capture.taps.ways import Way, open_way
-from qmon.errors import QmonError
+from qmon.errors import QmonError, Refused
 from qmon.network.model import Network
 from qmon.text import clock
 
@@ -102,8 +102,16 @@ class Tap:
         way = await open_way(context, self.netdev, self.interface, network, mirrored=self._mirrored)
         for channel in way.channels:
             channel.headers = headers
+        try:
+            self._reader.add(way.channels)
+        except OSError as problem:
+            await way.remove(context)
+            way.close()
+            raise Refused(
+                f"cannot watch the memory that QEMU writes {self.netdev} to: {problem.strerror}",
+                hint="The kernel has a limit on what a user may watch: sysctl fs.inotify.max_user_watches.",
+            ) from problem
         self.way = way
-        self._reader.add(way.channels)
         if way.host_channel is not None:
             self._reader.add_host(way.host_channel)
 
