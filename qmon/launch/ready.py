@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _LOOK_S = 0.01
 # A QEMU that touches all of a large memory, or opens distant disks, greets only after that.
 _GREETING_S = 3600.0
+# From the name of its socket to listening at it a QEMU needs microseconds of its own time.
+_LISTENING_S = 10.0
 
 
 class EndedEarly(Exception):
@@ -30,12 +32,21 @@ async def attach_when_ready(owned: OwnedQemu, *, share: bool = True) -> Session:
         if owned.status is not None:
             raise EndedEarly
         await asyncio.sleep(_LOOK_S)
-    try:
-        return await Session.attach(UnixAddress(str(owned.monitor)), timeout_s=_GREETING_S, share=share)
-    except CannotAttach:
-        if await _ended_soon(owned):
-            raise EndedEarly from None
-        raise
+    loop = asyncio.get_running_loop()
+    patience_end = loop.time() + _LISTENING_S
+    while True:
+        try:
+            return await Session.attach(UnixAddress(str(owned.monitor)), timeout_s=_GREETING_S, share=share)
+        except CannotAttach as problem:
+            # A socket has its name before anybody listens at it, and still has it when QEMU has ended.
+            if isinstance(problem.__cause__, ConnectionRefusedError) and loop.time() < patience_end:
+                if owned.status is not None:
+                    raise EndedEarly from None
+                await asyncio.sleep(_LOOK_S)
+                continue
+            if await _ended_soon(owned):
+                raise EndedEarly from None
+            raise
 
 
 async def _ended_soon(owned: OwnedQemu) -> bool:

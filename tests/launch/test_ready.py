@@ -1,13 +1,16 @@
 """Attaching to a QEMU that was just started, or that fails instead."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
+from qmon.errors import CannotAttach
 from qmon.launch.command_line import configuration, plan
 from qmon.launch.process import OwnedQemu
 from qmon.launch.ready import EndedEarly, attach_when_ready, ptys
+from qmon.monitor.session import Session
 from tests.lab.qemus import Qemu
 
 
@@ -61,6 +64,48 @@ async def test_a_qemu_that_fails(qemu_one: Qemu, words: tuple[str, ...]) -> None
             await attach_when_ready(owned)
         assert owned.status == 1
         assert "bogus" in owned.last_words()
+
+
+SLOW_TO_LISTEN = """
+import pathlib, socket, sys, time
+path, refused = sys.argv[1:]
+with socket.socket(socket.AF_UNIX) as listener:
+    listener.bind(path)
+    while not pathlib.Path(refused).exists():
+        time.sleep(0.01)
+    listener.listen()
+    client = listener.accept()[0]
+    client.sendall(
+        b'{"QMP": {"version": {"qemu": {"major": 10, "minor": 0, "micro": 2}, "package": ""}, '
+        b'"capabilities": []}}\\r\\n'
+    )
+    client.makefile().readline()
+    client.sendall(b'{"return": {}}\\r\\n')
+    client.recv(1)
+"""
+
+
+async def test_a_socket_with_a_name_at_which_nobody_listens_yet(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    refused = tmp_path / "refused"
+    attach = Session.attach
+
+    async def attach_noting(*arguments: object, **options: object) -> Session:
+        try:
+            return await attach(*arguments, **options)  # type: ignore[arg-type]
+        except CannotAttach as problem:
+            if isinstance(problem.__cause__, ConnectionRefusedError):
+                refused.touch()
+            raise
+
+    monkeypatch.setattr(Session, "attach", attach_noting)
+    with OwnedQemu() as owned:
+        words = [sys.executable, "-c", SLOW_TO_LISTEN, str(owned.monitor), str(refused)]
+        owned.start(words, quiet=True)
+        async with await attach_when_ready(owned, share=False) as session:
+            assert refused.exists()
+            assert session.version.major == 10
 
 
 async def test_a_program_that_is_no_qemu() -> None:
