@@ -95,8 +95,8 @@ def remove(context: Context, id_: str, timeout_s: float) -> None:
 
 async def _remove(context: Context, id_: str, timeout_s: float) -> None:
     async with context.attach() as session:
-        await change.remove_nic(session, id_, timeout_s=timeout_s)
-    out.talk(f"{id_} is unplugged")
+        netdev = await change.remove_nic(session, id_, timeout_s=timeout_s)
+    out.talk(f"{id_} is unplugged" + (f"; its netdev {netdev} stays" if netdev else ""))
 
 
 @nic.command()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from qmon.errors import QmonError, Refused, TimedOut, UsageError
@@ -112,13 +113,13 @@ async def plan_add_nic(session: Session, spec: str) -> tuple[str, ...]:
 
 
 async def add_nic(session: Session, spec: str) -> str | None:
-    """Plug a NIC in, in `-device` syntax; return its id if it was given one.
+    """Plug a NIC in, in `-device` syntax; return its name (as of `plug`).
 
     Where the board takes NICs only in PCIe ports and `bus` is not given, a free port is found.
     """
     step = await _nic_step(session, spec)
     await _send_nic(session, step)
-    return _id_of(step)
+    return await _name_of(session, step)
 
 
 async def plan_remove_nic(session: Session, name: str) -> tuple[str, ...]:
@@ -127,9 +128,14 @@ async def plan_remove_nic(session: Session, name: str) -> tuple[str, ...]:
     return spelt([Step("device_del", {"id": device_id(nic)})])
 
 
-async def remove_nic(session: Session, name: str, *, timeout_s: float = UNPLUG_S) -> None:
-    """Ask the guest to let go of a NIC and wait until it has; `TimedOut` if it has not, `Refused` if it will not."""
-    await let_go(session, _nic(await inspect(session), name), timeout_s=timeout_s)
+async def remove_nic(session: Session, name: str, *, timeout_s: float = UNPLUG_S) -> str | None:
+    """Ask the guest to let go of a NIC and wait until it has; return the netdev that stays, None if it had none.
+
+    `TimedOut` if the guest has not let go, `Refused` if it will not.
+    """
+    nic = _nic(await inspect(session), name)
+    await let_go(session, nic, timeout_s=timeout_s)
+    return nic.netdev
 
 
 async def plan_set_link(session: Session, name: str, up: bool) -> tuple[str, ...]:
@@ -165,15 +171,22 @@ async def _send_nic(session: Session, step: Step) -> None:
         await step.send(session)
     except Refused as refused:
         if "does not support hotplugging" in refused.reason:
-            refused.hint = advice(await pcie_ports(session))
+            refused.hint = advice(refused.reason, await pcie_ports(session))
         elif "usb-bus" in refused.reason:
             refused.hint = "The VM has no USB controller; start it with one: -device qemu-xhci"
         raise
 
 
-def _id_of(step: Step) -> str | None:
-    name = step.arguments.get("id")
-    return None if name is None else str(name)
+async def _name_of(session: Session, step: Step) -> str | None:
+    """Return the name of the NIC that `step` plugged in: its id, or what QEMU calls the one on its netdev."""
+    if "id" in step.arguments:
+        return str(step.arguments["id"])
+    netdev = step.arguments.get("netdev")
+    if netdev is None:
+        return None
+    with suppress(QmonError):  # It is plugged in; that its name could not be asked for is no failure.
+        return next((nic.id for nic in (await inspect(session)).nics if nic.netdev == netdev), None)
+    return None
 
 
 def _nic(network: Network, name: str) -> Nic:
@@ -207,13 +220,15 @@ async def plan_plug(session: Session, netdev_spec: str, nic_spec: str) -> tuple[
 async def plug(
     session: Session, netdev_spec: str, nic_spec: str, *, between: Between | None = None
 ) -> tuple[str, str | None]:
-    """Add a netdev and a NIC on it, both or neither; return the netdev's id and the NIC's if it was given one.
+    """Add a netdev and a NIC on it, both or neither; return the netdev's id and the NIC's name.
+
+    A NIC without an id has the name that QEMU lists it by, None if that could not be learnt.
 
     `between` is awaited when the netdev is there and the NIC is not yet: a tap set there sees the first frame.
     """
     netdev, nic = await _plug_steps(session, netdev_spec, nic_spec)
     await _to_the_end(_plug(session, netdev, nic, between))
-    return str(netdev.arguments["id"]), _id_of(nic)
+    return str(netdev.arguments["id"]), await _name_of(session, nic)
 
 
 async def _plug_steps(session: Session, netdev_spec: str, nic_spec: str) -> tuple[Step, Step]:

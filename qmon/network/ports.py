@@ -52,8 +52,10 @@ async def _port(session: Session, path: str) -> Port | None:
     return None
 
 
-def advice(ports: tuple[Port, ...]) -> str:
-    """Say what would let a NIC be plugged in on a board whose root bus takes none."""
+def advice(reason: str, ports: tuple[Port, ...]) -> str:
+    """Say what would let a NIC be plugged in where QEMU said, in `reason`, that a bus takes none."""
+    if f"'{_ROOT_BUS}'" not in reason and not ports:
+        return "This machine takes no new NIC on that bus while it runs; start the VM with the NIC (-nic …)"
     start = "start the VM with a spare one: -device pcie-root-port,id=rp9,chassis=9"
     if not ports:
         return f"On this machine a NIC needs a PCIe port of its own; {start}"

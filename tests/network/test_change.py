@@ -209,7 +209,7 @@ async def test_an_unplugging_that_is_under_way_is_waited_for(vm: FakeMonitor) ->
         task = asyncio.create_task(change.remove_nic(session, "nic1"))
         await vm.wait_for("device_del")
         await vm.event("DEVICE_DELETED", {"device": "nic1", "path": "/machine/peripheral/nic1"})
-        await task
+        assert await task == "u1"  # The netdev that stays.
 
 
 async def test_a_nic_that_cannot_be_unplugged(vm: FakeMonitor) -> None:

@@ -136,6 +136,26 @@ async def test_a_board_that_needs_ports(qemu: Qemu) -> None:
         assert "u3" not in (await names(session))[0]
 
 
+async def test_a_board_whose_buses_take_nothing_while_it_runs(qemu: Qemu) -> None:
+    async with (
+        start_vm(qemu, machine="microvm") as vm,
+        await Session.attach(UnixAddress(vm.qmp[0])) as session,
+    ):
+        with pytest.raises(Refused, match="hotplugging") as refused:
+            await change.plug(session, "user,id=u1", "virtio-net-device,id=nic1")
+        assert "start the VM with the NIC" in str(refused.value.hint)
+        assert "u1" not in (await names(session))[0]
+
+
+async def test_a_nic_without_an_id_is_told_by_the_name_it_can_be_unplugged_by(qemu: Qemu) -> None:
+    async with start_vm(qemu) as vm, await Session.attach(UnixAddress(vm.qmp[0])) as session:
+        netdev, nic = await change.plug(session, "user,id=u5", "e1000")
+        assert (netdev, nic) in [(one.netdev, one.id) for one in (await inspect(session)).nics]
+        assert nic is not None
+        with pytest.raises(TimedOut):  # No guest runs that could let go: the name was understood.
+            await change.unplug(session, nic, timeout_s=0.2)
+
+
 async def test_models(qemu: Qemu) -> None:
     async with start_vm(qemu) as vm, await Session.attach(UnixAddress(vm.qmp[0])) as session:
         found = {model.name: model.bus for model in await nic_models(session)}
