@@ -102,7 +102,7 @@ class NetworkChanges:
         """Tell of forwards that came and went on netdevs that stayed; with a netdev go its forwards."""
         stayed = {stack.netdev for stack in before} & {stack.netdev for stack in after}
         old, new = forwards(before), forwards(after)
-        for came, those, others in ((True, new, old), (False, old, new)):
+        for came, those, others in ((True, new, frozenset(old)), (False, old, frozenset(new))):
             self._find(
                 _Found("forward", one, came, f"{_spelt(one)} {'appeared' if came else 'is gone'}")
                 for one in those

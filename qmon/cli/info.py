@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import click
 
 from qmon.cli import output as out
@@ -88,29 +90,32 @@ def nic_record(nic: Nic) -> dict[str, object]:
 
 
 def _print_network(network: Network) -> None:
+    below: dict[str, deque[Netdev]] = {}  # NICs of one name have theirs in QEMU's order.
+    for netdev in network.netdevs:
+        if netdev.nic is not None:
+            below.setdefault(netdev.nic, deque()).append(netdev)
     rows: list[tuple[object, ...]] = []
-    shown: set[int] = set()
     for nic in network.nics:
-        index = next(
-            (i for i, one in enumerate(network.netdevs) if one.nic == nic.id and i not in shown), None
-        )
         row: tuple[object, ...] = (None, None, None)
-        if index is not None:
-            shown.add(index)
-            netdev = network.netdevs[index]
-            row = (_name(netdev.id, netdev.ghost), netdev.type, netdev.info or None)
+        if mine := below.get(nic.id):
+            row = _netdev_cells(mine.popleft())
         rows.append(
             (nic.id, nic.model, nic.mac, *(row if nic.hub is None else (f"hub {nic.hub}", None, None)))
         )
-    for index, netdev in enumerate(network.netdevs):
-        if index not in shown:
+    left = {id(netdev) for those in below.values() for netdev in those}
+    for netdev in network.netdevs:
+        if netdev.nic is None or id(netdev) in left:
             place = None if netdev.hub is None else f"hub {netdev.hub}"
-            rows.append((place, None, None, _name(netdev.id, netdev.ghost), netdev.type, netdev.info or None))
+            rows.append((place, None, None, *_netdev_cells(netdev)))
     if not rows:
         out.talk("This VM has neither a NIC nor a netdev.")
         return
     out.table(("NIC", "MODEL", "MAC", "NETDEV", "TYPE", "INFO"), rows)
     _print_filters([one for netdev in network.netdevs for one in netdev.filters])
+
+
+def _netdev_cells(netdev: Netdev) -> tuple[object, ...]:
+    return _name(netdev.id, netdev.ghost), netdev.type, netdev.info or None
 
 
 def _print_filters(filters: list[Filter]) -> None:

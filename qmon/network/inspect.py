@@ -193,9 +193,10 @@ async def _nic_paths(session: Session, text: NetworkText) -> dict[str, str]:
         for id_, client in nics.items()
         if id_ not in paths and client.mac is not None
     }
+    models = {model for model, _ in rest}
     for place in _ANONYMOUS if rest else ():
         for name, kind in (await children(session, place)).items():
-            if kind in {model for model, _ in rest}:
+            if kind in models:
                 mac = await _get(session, f"{place}/{name}", "mac")
                 id_ = rest.pop((kind, mac or ""), None)
                 if id_ is not None:

@@ -5,7 +5,7 @@ Owns the words: netdev, NIC, hub, filter, forward. Must never ask a VM anything:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from qmon.network.ids import PREFIX
 
@@ -95,12 +95,22 @@ class Network:
     nics: tuple[Nic, ...] = ()
     hubs: tuple[Hub, ...] = ()
     not_understood: tuple[str, ...] = ()
+    _netdevs: dict[str, Netdev] = field(init=False, repr=False, compare=False)
+    _nics: dict[str, Nic] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        netdevs: dict[str, Netdev] = {}
+        for netdev in self.netdevs:
+            known = netdevs.get(netdev.id)
+            if known is None or (known.ghost and not netdev.ghost):
+                netdevs[netdev.id] = netdev
+        object.__setattr__(self, "_netdevs", netdevs)
+        object.__setattr__(self, "_nics", {nic.id: nic for nic in reversed(self.nics)})
 
     def netdev(self, id_: str) -> Netdev | None:
         """Return the live netdev of that id; a ghost only where there is no other."""
-        found = [netdev for netdev in self.netdevs if netdev.id == id_]
-        return min(found, key=lambda netdev: netdev.ghost, default=None)
+        return self._netdevs.get(id_)
 
     def nic(self, id_: str) -> Nic | None:
-        """Return the NIC of that id."""
-        return next((nic for nic in self.nics if nic.id == id_), None)
+        """Return the NIC of that id, of several the first."""
+        return self._nics.get(id_)
