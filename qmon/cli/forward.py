@@ -99,7 +99,7 @@ async def _add(context: Context, rule: str, netdev: str | None) -> Forward:
 def remove(context: Context, rule: str, netdev: str | None) -> None:
     """Remove a forward; connections made through it go on until they end."""
     gone = out.run(_remove(context, rule, netdev))
-    out.talk(f"{_host(gone)} is not forwarded any more")
+    out.talk(f"{_host(gone)} is no longer forwarded")
 
 
 async def _remove(context: Context, rule: str, netdev: str | None) -> Forward:

@@ -10,7 +10,7 @@ from qmon.monitor.discovery import MonitorSocket, Vm, list_vms
 
 @click.command(
     epilog="States: free; busy (another client holds the monitor); shared (a qmon holds it and relays for others); "
-    "waiting (the VM starts when the first client has come); none (no QMP monitor qmon could use).\n\n\b\n"
+    "waiting (the VM starts when the first client connects); none (no QMP monitor qmon could use).\n\n\b\n"
     "Examples:\n"
     "  qmon ls\n"
     "  qmon ls -o json | jq -r '.vms[] | select(.state == \"free\") | .monitor'"

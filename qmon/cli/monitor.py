@@ -18,7 +18,7 @@ from qmon.text import clock
 
 @click.command(
     context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]},
-    epilog="The human monitor has no sign for failure: replies known as failures go to stderr, with exit status 1."
+    epilog="The human monitor does not report failure: replies known as failures go to stderr, with exit status 1."
     "\n\n\b\nExamples:\n"
     "  qmon hmp info block\n"
     "  qmon hmp info registers -a",
@@ -95,7 +95,7 @@ async def _events(context: Context, output: str) -> int:
     if ended:
         out.talk("the VM has ended")
         return ExitCode.DONE
-    raise Interrupted(f"the monitor was lost: {reason}")
+    raise Interrupted(f"the monitor disconnected: {reason}")
 
 
 def _print_event(event: Event, output: str) -> None:

@@ -84,12 +84,14 @@ def _timeout_option(command: click.decorators.FC) -> click.decorators.FC:
     )(command)
 
 
-@nic.command("rm", epilog="Exit status 124: the guest has not let go in time; the request stands.")
+@nic.command(
+    "rm", epilog="Exit status 124: the guest has not released the NIC in time; the request is still pending."
+)
 @click.argument("id_", metavar="ID")
 @_timeout_option
 @click.pass_obj
 def remove(context: Context, id_: str, timeout_s: float) -> None:
-    """Unplug a NIC and wait until the guest has let go; its netdev stays."""
+    """Unplug a NIC and wait until the guest has released it; its netdev stays."""
     out.run(_remove(context, id_, timeout_s))
 
 

@@ -46,7 +46,7 @@ async def _captured(session: Session, netdev: str) -> None:
 
 
 @click.command(
-    epilog="Exit status 124: the guest has not let go in time; the request stands.\n\n\b\nExamples:\n"
+    epilog="Exit status 124: the guest has not released the NIC in time; the request is still pending.\n\n\b\nExamples:\n"
     "  qmon unplug nic2\n"
     "  qmon unplug nic2 --timeout 5"
 )
@@ -62,7 +62,7 @@ async def _captured(session: Session, netdev: str) -> None:
 )
 @click.pass_obj
 def unplug(context: Context, nic: str, timeout_s: float) -> None:
-    """Unplug a NIC, wait until the guest has let go, and remove its netdev."""
+    """Unplug a NIC, wait until the guest has released it, and remove its netdev."""
     out.run(_unplug(context, nic, timeout_s))
 
 
@@ -71,6 +71,6 @@ async def _unplug(context: Context, nic: str, timeout_s: float) -> None:
         try:
             netdev = await change.unplug(session, nic, timeout_s=timeout_s)
         except asyncio.CancelledError:
-            out.talk(f"not waiting any longer; the guest may still let go of {nic}, and its netdev stays")
+            out.talk(f"stopped waiting; the guest may still release {nic}, and its netdev stays")
             raise
     out.talk(f"{nic} is unplugged" + (f" and {netdev} removed" if netdev else ""))

@@ -93,7 +93,7 @@ async def _dashboard(owned: OwnedQemu, planned: Plan, netdevs: tuple[str, ...]) 
         for label, path in consoles:
             watch.log("run", f"{label} is on {path}: screen {path}")
         if planned.starts_paused:
-            watch.log("run", "paused by -S; `cont` in the Monitor tab lets it go")
+            watch.log("run", "paused by -S; `cont` in the Monitor tab starts it")
         elif watch.session is not None:
             await watch.session.execute("cont")
         async with _told_of_the_end(owned, watch):
@@ -157,7 +157,7 @@ async def _recording(
         totals = await record(live.sources, sink, on_note=recording.say_note)
     failed = recording.close(totals) != ExitCode.DONE
     if failed and owned.status is None:
-        output.talk("The VM goes on; Ctrl-C ends it.")
+        output.talk("The VM keeps running; Ctrl-C ends it.")
         await owned.wait()
     return failed
 

@@ -248,10 +248,10 @@ class Connection:
                 hint="The VM may still carry it out.",
             ) from None
         except (_Unsent, StateError) as problem:
-            raise NotSent(f"{plain(command)}: the monitor was lost before this was sent") from problem
+            raise NotSent(f"{plain(command)}: the monitor disconnected before this was sent") from problem
         except (ExecInterruptedError, OSError) as problem:
             raise Interrupted(
-                f"{plain(command)}: the monitor was lost before the answer came",
+                f"{plain(command)}: the monitor disconnected before the answer came",
                 hint="Whether it was carried out cannot be known: look before repeating it.",
             ) from problem
 
@@ -330,5 +330,5 @@ def _no_greeting(client: _Client, problem: Exception) -> str:
     if isinstance(problem, OSError):
         return f"the connection failed: {problem.strerror or problem}"
     if isinstance(problem, TooLong):
-        return f"this is no QMP monitor: {problem}"
-    return f"this is no QMP monitor: it says '{seen}'" if seen else "this is no QMP monitor"
+        return f"this is not a QMP monitor: {problem}"
+    return f"this is not a QMP monitor: it says '{seen}'" if seen else "this is not a QMP monitor"

@@ -77,7 +77,7 @@ def _why(problem: OSError) -> str:
     if problem.errno == errno.EAGAIN:
         return "other clients are waiting for this monitor already"
     if problem.errno == errno.ECONNREFUSED:
-        return "nothing listens there (any more)"
+        return "nothing listens there"
     if problem.errno == errno.ENOENT:
         return "there is no such socket"
     return problem.strerror or str(problem)

@@ -179,7 +179,7 @@ async def _busy(address: Address, clients: processes.Clients) -> CannotAttach:
         who = "it already has a client (of another user, or out of sight)"
     else:
         listener = await _owner((clients.listener,))
-        who = "it has not let its last client go yet" + (f"; it belongs to {listener}" if listener else "")
+        who = "it has not released its last client yet" + (f"; it belongs to {listener}" if listener else "")
     return CannotAttach(
         f"cannot attach to {address}: {who}", hint=f"A monitor serves one client at a time. {SECOND_MONITOR}"
     )
@@ -192,5 +192,7 @@ def _explained(address: Address, problem: CannotAttach, vm: processes.Process | 
         )
     hint = problem.hint
     if hint is None and "no QMP greeting came" in problem.message:
-        hint = f"It may be no QMP monitor at all, or serve another client (it has one at a time). {SECOND_MONITOR}"
+        hint = (
+            f"It may not be a QMP monitor, or it is serving another client (one at a time). {SECOND_MONITOR}"
+        )
     return CannotAttach(f"cannot attach to {address}: {problem.message}", hint=hint)

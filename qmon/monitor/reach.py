@@ -79,7 +79,7 @@ def _look(pid: int, protocol: str, chardev: Chardev, owners: processes.Owners) -
             "its monitor shares a socket with other devices (mux=on): what is sent may go to those"
         )
     if not chardev.listens and chardev.fd is None:
-        raise _Unreachable("its monitor connects to somebody instead of listening")
+        raise _Unreachable("its monitor connects out instead of listening")
     address = _address(pid, chardev)
     clients = _clients(pid, address, chardev)
     if not clients.connected and not clients.pending:

@@ -111,9 +111,9 @@ def _check_tunnel(netdev: Mapping[str, object]) -> None:
             ip_address(str(netdev.get(end)))
         except ValueError:
             raise Refused(
-                f"not sent: {end}={plain(str(netdev.get(end)))} is no address in numbers; QEMU would close its "
+                f"not sent: {end}={plain(str(netdev.get(end)))} is not a numeric address; QEMU would close its "
                 "descriptor 0 if it could not resolve it",
-                hint="Give the address in numbers.",
+                hint="Give a numeric address, such as 127.0.0.1.",
             ) from None
 
 

@@ -174,7 +174,9 @@ def _command_line_only(pairs: Pairs) -> Pairs:
             continue
         prefix, slash, length = value.partition("/")
         if not prefix or (slash and not length.isdecimal()):
-            raise UsageError(f"ipv6-net={plain(value)} is no network", hint="for example: ipv6-net=fd00::/64")
+            raise UsageError(
+                f"ipv6-net={plain(value)} is not a network", hint="for example: ipv6-net=fd00::/64"
+            )
         spelt += [("ipv6-prefix", prefix), ("ipv6-prefixlen", length or str(_PREFIX_LENGTH))]
     return spelt
 

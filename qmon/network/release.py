@@ -65,7 +65,7 @@ async def _wait_gone(session: Session, events: EventStream, nic: Nic, path: str)
             continue
         except StopAsyncIteration:
             raise Interrupted(
-                f"the monitor was lost while the guest was to let go of {plain(nic.id)}"
+                f"the monitor disconnected while waiting for the guest to release {plain(nic.id)}"
             ) from None
         if event.data.get("path") != path and event.data.get("device") != nic.id:
             continue
@@ -73,7 +73,7 @@ async def _wait_gone(session: Session, events: EventStream, nic: Nic, path: str)
             return
         if event.name == "DEVICE_UNPLUG_GUEST_ERROR":
             raise Refused(
-                f"the guest refuses to let go of {plain(nic.id)}",
+                f"the guest refuses to release {plain(nic.id)}",
                 hint="Something in the guest holds the NIC; its kernel's log may say what.",
             )
 
@@ -94,8 +94,8 @@ async def _pending(session: Session, nic: Nic, timeout_s: float) -> TimedOut:
         else f"the VM is not running ({state})"
     )
     return TimedOut(
-        f"the guest has not let go of {plain(nic.id)} within {timeout_s:g} s ({why}); the NIC and its netdev are "
+        f"the guest has not released {plain(nic.id)} within {timeout_s:g} s ({why}); the NIC and its netdev are "
         "still there",
-        hint="The request stands: the NIC goes when the guest lets go, or when the VM is reset "
+        hint="The request is still pending: the NIC goes when the guest releases it, or when the VM is reset "
         "(qmon qmp system_reset).",
     )

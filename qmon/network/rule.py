@@ -23,8 +23,8 @@ _QEMUS = re.compile(
     rf"(?P<protocol>tcp|udp|):{_HOST}:(?P<hport>\d{{1,9}})-(?P<guest>\[[^\]]*\]|[^:\[\]]*):(?P<gport>\d{{1,9}})"
 )
 _QEMU_KEY = re.compile(rf"(?P<protocol>tcp|udp):{_HOST}:(?P<hport>\d{{1,9}})")
-_ADD = "say [HOST:]HPORT:GPORT[/udp], such as 2222:22, or as QEMU does: tcp:127.0.0.1:2222-10.0.2.15:22"
-_REMOVE = "say [HOST:]HPORT[/udp], such as 2222 or 0.0.0.0:5353/udp"
+_ADD = "write [HOST:]HPORT:GPORT[/udp], such as 2222:22, or as QEMU does: tcp:127.0.0.1:2222-10.0.2.15:22"
+_REMOVE = "write [HOST:]HPORT[/udp], such as 2222 or 0.0.0.0:5353/udp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,11 @@ class Rule:
 
 def parse_rule(text: str) -> Rule:
     """Read what `forward add` is given; UsageError says how it is spelt."""
+    if not text.strip():
+        raise UsageError("Enter a forward, e.g. 2222:22", hint=_ADD)
     match = _QEMUS.fullmatch(text) or _OURS.fullmatch(text)
     if match is None:
-        raise UsageError(f"'{plain(text)}' is no forward", hint=_ADD)
+        raise UsageError(f"'{plain(text)}' is not a forward", hint=_ADD)
     guest = _address(match.groupdict().get("guest") or "", text)
     return Rule(_key(match, text), guest, _port(match["gport"], text, lowest=1))
 
@@ -74,7 +76,7 @@ def parse_key(text: str) -> Key:
         or _OUR_KEY.fullmatch(text)
     )
     if match is None:
-        raise UsageError(f"'{plain(text)}' names no forward", hint=_REMOVE)
+        raise UsageError(f"'{plain(text)}' is not a forward", hint=_REMOVE)
     return _key(match, text)
 
 

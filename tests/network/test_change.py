@@ -190,16 +190,16 @@ async def test_a_guest_that_says_no(vm: FakeMonitor) -> None:
         task = asyncio.create_task(change.unplug(session, "nic1"))
         await vm.wait_for("device_del")
         await vm.event("DEVICE_UNPLUG_GUEST_ERROR", {"device": "nic1", "path": "/machine/peripheral/nic1"})
-        with pytest.raises(Refused, match="the guest refuses to let go of nic1"):
+        with pytest.raises(Refused, match="the guest refuses to release nic1"):
             await task
     assert "netdev_del" not in {command for command, _ in vm.sent}
 
 
 async def test_a_guest_that_says_nothing(vm: FakeMonitor) -> None:
     async with await Session.attach(vm.address) as session:
-        with pytest.raises(TimedOut, match=r"has not let go of nic1 within 0\.1 s") as late:
+        with pytest.raises(TimedOut, match=r"has not released nic1 within 0\.1 s") as late:
             await change.unplug(session, "nic1", timeout_s=0.1)
-    assert "the request stands" in str(late.value.hint).lower()
+    assert "request is still pending" in str(late.value.hint).lower()
     assert "netdev_del" not in {command for command, _ in vm.sent}
 
 
@@ -233,7 +233,7 @@ async def test_a_monitor_that_goes_away_while_waiting(vm: FakeMonitor) -> None:
         task = asyncio.create_task(change.remove_nic(session, "nic1"))
         await vm.wait_for("device_del")
         await vm.hang_up()
-        with pytest.raises(Interrupted, match="the monitor was lost"):
+        with pytest.raises(Interrupted, match="the monitor disconnected"):
             await task
 
 

@@ -88,3 +88,9 @@ def test_nothing_but_addresses_and_ports_reaches_the_monitor(text: str) -> None:
     except UsageError:
         return
     assert not set(rule) - set("tcpud:-.0123456789")
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_an_empty_forward_is_asked_for_with_an_example(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^Enter a forward, e\.g\. 2222:22"):
+        parse_rule(text)
