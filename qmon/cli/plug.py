@@ -46,7 +46,8 @@ async def _captured(session: Session, netdev: str) -> None:
 
 
 @click.command(
-    epilog="Exit status 124: the guest has not released the NIC in time; the request is still pending.\n\n\b\nExamples:\n"
+    epilog="Exit status 124: the guest has not released the NIC in time; the request is still pending.\n\n"
+    "\b\nExamples:\n"
     "  qmon unplug nic2\n"
     "  qmon unplug nic2 --timeout 5"
 )
