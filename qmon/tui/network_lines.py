@@ -32,7 +32,7 @@ class TreeLine:
 
 
 def tree_lines(now: Snapshot) -> tuple[TreeLine, ...]:
-    """Return the tree: NICs with what they are plugged into, hubs, then what is plugged into nothing."""
+    """Return the tree: NICs with what they are plugged into, hubs, then what is not connected."""
     network = now.network
     lines: list[TreeLine] = []
     shown: set[int] = set()
@@ -80,7 +80,7 @@ def _nic(nic: Nic) -> TreeLine:
 
 
 def _unplugged() -> TreeLine:
-    return TreeLine("note", "", (("warn", "plugged into nothing"),))
+    return TreeLine("note", "", (("warn", "not connected"),))
 
 
 def _netdev(now: Snapshot, netdev: Netdev) -> list[TreeLine]:
@@ -100,7 +100,7 @@ def _netdev(now: Snapshot, netdev: Netdev) -> list[TreeLine]:
 def _tap_mark(now: Snapshot, netdev: str) -> Part:
     tap = next((tap for tap in now.taps if tap.netdev == netdev), None)
     if tap is not None and tap.reason is None:
-        return ("bad", f"● {tap.dropped:,} lost") if tap.dropped else ("recording", "●")
+        return ("bad", f"● {tap.dropped:,} dropped") if tap.dropped else ("recording", "●")
     if netdev in dict(now.not_tapped):
         return ("warn", "cannot tap")
     return ("faint", "○")
@@ -121,7 +121,7 @@ def _forward(forward: Forward) -> TreeLine:
 def details(subject: Nic | Netdev | Forward, now: Snapshot) -> str:
     """Return all that is known of a NIC, netdev or forward, a line a fact; foreign text."""
     if isinstance(subject, Nic):
-        link = {None: "not known (QEMU cannot be asked)", True: "up", False: "down"}[subject.link_up]
+        link = {None: "unknown (QEMU does not report it)", True: "up", False: "down"}[subject.link_up]
         facts = [("model", subject.model), ("MAC address", subject.mac), ("netdev", subject.netdev)]
         facts += [("link", link), ("queues", str(subject.queues)), ("QOM path", subject.path)]
     elif isinstance(subject, Netdev):

@@ -25,7 +25,7 @@ class NetworkPane(RowView):
 
     HAS_HEADING = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space,t", "tap", "Tap on/off", tooltip="Start or end the capture of a netdev"),
+        Binding("space,t", "tap", "Tap on/off", tooltip="Start or stop capturing a netdev"),
         Binding("d,delete", "ask('remove')", "Remove", tooltip="Remove the netdev, NIC or forward"),
         Binding("l", "ask('link')", "Link", tooltip="Set the NIC's link up or down"),
         Binding("enter", "choose", "Details", show=False),

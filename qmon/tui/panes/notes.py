@@ -46,4 +46,4 @@ class NotesPane(TableView):
 
     def nothing(self) -> Sequence[str]:
         """Say why there are no rows."""
-        return ("This file has no notes", "qmon's own captures tell here what happened to the VM")
+        return ("This file has no notes", "qmon's own captures record here what happened to the VM")

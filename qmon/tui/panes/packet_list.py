@@ -300,7 +300,7 @@ class PacketList(RowView):
         """Say why there are no rows."""
         if self.rows.filtering:
             if self.rows.behind:
-                return ("Looking …",)
+                return ("Searching …",)
             return (
                 f"No packet matches {text.plain(self.rows.expression)}",
                 "/: change the filter · Esc: remove it",

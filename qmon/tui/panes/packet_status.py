@@ -60,7 +60,7 @@ class StatusRule(Widget):
                 Segment(" "),
             ]
         if status.behind:
-            right.append(Segment(f" {status.behind:,} to look at ", palette.dim))
+            right.append(Segment(f" {status.behind:,} to check ", palette.dim))
         count = f"{status.shown:,} of {status.total:,}" if status.expression else f"{status.total:,}"
         right.append(Segment(f" {count} packets ", palette.dim))
         if status.paused:

@@ -93,7 +93,7 @@ class UsernetPane(TableView):
     def nothing(self) -> Sequence[str]:
         """Say why there are no rows."""
         if self._stacks:
-            return ("No connections", "The guest talks to nobody, and nothing is forwarded to it")
+            return ("No connections", "The guest has no connections, and no port is forwarded to it")
         return ("No user-mode network", "This VM has no netdev of type user")
 
     def action_choose(self) -> None:
@@ -104,7 +104,7 @@ class UsernetPane(TableView):
         if expression:
             self.post_message(self.Picked(expression))
         else:
-            self.notify("Nothing was captured of this connection", timeout=3)
+            self.notify("No packets of this connection were captured", timeout=3)
 
 
 def _state(connection: Connection) -> str:

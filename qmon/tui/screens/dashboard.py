@@ -194,7 +194,9 @@ class DashboardScreen(TabbedScreen):
         """Leave for the list of VMs, once the user has agreed to lose what was captured."""
         packets = self.watch_vm.store.packets
         if packets:
-            warning = f"The {packets:,} packets captured here will be gone. w saves them to a file."
+            warning = (
+                f"The {packets:,} packets captured here will be lost. To keep them, save them first (w)."
+            )
             if not await self.app.push_screen_wait(ConfirmDialog("Choose another VM", warning=warning)):
                 return
         self.again = True
@@ -228,10 +230,10 @@ def this_second() -> int:
 def _why_no_packets(now: Snapshot) -> tuple[str, ...]:
     if any(tap.reason is None for tap in now.taps):
         if now.run_state != "running":
-            return ("No packets yet: the VM is " + text.plain(now.run_state), "To let it run, type  : cont")
+            return ("No packets yet: the VM is " + text.plain(now.run_state), "To start it, type  : cont")
         return (
             "No packets yet: the guest is silent",
-            "To have its NICs announce themselves, type  : announce_self",
+            "To make its NICs announce themselves, type  : announce_self",
         )
     if not now.network.netdevs:
         return ("This VM has no netdev", "a: add one")

@@ -36,7 +36,7 @@ async def test_the_header_tells_drops_in_numbers() -> None:
         watch.change(dropped=1234, taps=(TapState("u1", 0, dropped=1234),))
         await until(lambda: "1,234 dropped" in shown(pilot))
         assert "● 1 tap " in shown(pilot)
-        assert "● 1,234 lost" in shown(pilot)
+        assert "● 1,234 dropped" in shown(pilot)
 
 
 async def test_a_lost_and_an_ended_vm_are_told_and_forgotten_when_it_is_back() -> None:
@@ -156,12 +156,12 @@ async def test_another_vm_is_asked_for() -> None:
     async with dashboard() as (pilot, screen, _):
         await pilot.press("v")
         # What was captured would be gone: Esc keeps it, Enter agrees.
-        await until(lambda: "packets captured here will be gone" in shown(pilot))
+        await until(lambda: "packets captured here will be lost" in shown(pilot))
         await pilot.press("escape")
-        await until(lambda: "will be gone" not in shown(pilot))
+        await until(lambda: "will be lost" not in shown(pilot))
         assert not screen.again
         await pilot.press("v")
-        await until(lambda: "packets captured here will be gone" in shown(pilot))
+        await until(lambda: "packets captured here will be lost" in shown(pilot))
         await pilot.press("enter")
         await until(lambda: screen.again)
 
@@ -186,7 +186,7 @@ async def test_help_names_the_keys_of_where_one_is(size: tuple[int, int]) -> Non
         await pilot.press("question_mark")
         await until(lambda: "Follow" in shown(pilot))
         await pilot.press("escape", "t", "question_mark")
-        await until(lambda: "Start or end the capture" in shown(pilot))
+        await until(lambda: "Start or stop capturing" in shown(pilot))
 
 
 async def test_the_palette_offers_what_the_keys_do() -> None:
