@@ -101,11 +101,12 @@ async def test_what_waits_for_the_consumer_is_bounded_and_nothing_is_lost(scene:
     size = os.fstat(scene.channel.follower.fd).st_size
     for _ in range(20):
         scene.write(20, size=1500)
-        before = scene.channel.follower.read_bytes
+        hold_the_loop_until(
+            lambda: scene.reader._filled_bytes > 100_000 or waiting(scene) == len(scene.written)
+        )
         if scene.reader._filled_bytes > 100_000:
             break
-        hold_the_loop_until(lambda before=before: scene.channel.follower.read_bytes > before)
-    hold_the_loop_until(lambda: scene.reader._filled_bytes > 100_000)
+    assert scene.reader._filled_bytes > 100_000
     scene.write(100, size=1500)
     assert scene.channel.follower.read_bytes < os.fstat(scene.channel.follower.fd).st_size > size
     assert await take(scene, len(scene.written)) == scene.written
