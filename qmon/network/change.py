@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from qmon.errors import QmonError, Refused, TimedOut, UsageError
+from qmon.monitor.hmp import parse_network
 from qmon.network import hazards
 from qmon.network.forward import (
     add_forward,
@@ -20,7 +21,7 @@ from qmon.network.forward import (
     plan_remove_forward,
     remove_forward,
 )
-from qmon.network.inspect import inspect
+from qmon.network.inspect import build, inspect, network_text
 from qmon.network.model import Network, Nic
 from qmon.network.nics import nic_properties
 from qmon.network.options import driver_of, parse_device, parse_netdev
@@ -129,13 +130,14 @@ async def plan_remove_nic(session: Session, name: str) -> tuple[str, ...]:
 
 
 async def remove_nic(session: Session, name: str, *, timeout_s: float = UNPLUG_S) -> str | None:
-    """Ask the guest to let go of a NIC and wait until it has; return the netdev that stays, None if it had none.
+    """Ask the guest to let go of a NIC and wait until it has; return the netdev that stays, None if none does.
 
     `TimedOut` if the guest has not let go, `Refused` if it will not.
     """
-    nic = _nic(await inspect(session), name)
+    network = await inspect(session)
+    nic = _nic(network, name)
     await let_go(session, nic, timeout_s=timeout_s)
-    return nic.netdev
+    return next((one.id for one in network.netdevs if one.nic == nic.id and not one.ghost), None)
 
 
 async def plan_set_link(session: Session, name: str, up: bool) -> tuple[str, ...]:
@@ -185,7 +187,9 @@ async def _name_of(session: Session, step: Step) -> str | None:
     if netdev is None:
         return None
     with suppress(QmonError):  # It is plugged in; that its name could not be asked for is no failure.
-        return next((nic.id for nic in (await inspect(session)).nics if nic.netdev == netdev), None)
+        listed = build(parse_network(await network_text(session))).nics
+        # The newest comes last. One before it may be dead: plugged into a deleted netdev of the same id.
+        return next((nic.id for nic in reversed(listed) if nic.netdev == netdev), None)
     return None
 
 

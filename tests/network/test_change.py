@@ -212,6 +212,15 @@ async def test_an_unplugging_that_is_under_way_is_waited_for(vm: FakeMonitor) ->
         assert await task == "u1"  # The netdev that stays.
 
 
+async def test_no_netdev_stays_behind_a_nic_whose_netdev_is_gone_already(vm: FakeMonitor) -> None:
+    vm.refuse("object-add", "Parameter 'netdev' expects a network backend id")
+    async with await Session.attach(vm.address) as session:
+        task = asyncio.create_task(change.remove_nic(session, "nic1"))
+        await vm.wait_for("device_del")
+        await vm.event("DEVICE_DELETED", {"device": "nic1", "path": "/machine/peripheral/nic1"})
+        assert await task is None
+
+
 async def test_a_nic_that_cannot_be_unplugged(vm: FakeMonitor) -> None:
     vm.refuse("device_del", "Bus 'pcie.0' does not support hotplugging")
     async with await Session.attach(vm.address) as session:

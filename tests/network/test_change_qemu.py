@@ -156,6 +156,15 @@ async def test_a_nic_without_an_id_is_told_by_the_name_it_can_be_unplugged_by(qe
             await change.unplug(session, nic, timeout_s=0.2)
 
 
+async def test_the_name_is_the_new_nics_where_a_dead_one_had_a_netdev_of_that_id(qemu: Qemu) -> None:
+    async with start_vm(qemu) as vm, await Session.attach(UnixAddress(vm.qmp[0])) as session:
+        await change.plug(session, "user,id=u5", "e1000,id=dead")
+        await change.remove_netdev(session, "u5", force=True)
+        before = (await names(session))[1]
+        _, nic = await change.plug(session, "user,id=u5", "e1000")
+        assert (await names(session))[1] - before == {nic}
+
+
 async def test_models(qemu: Qemu) -> None:
     async with start_vm(qemu) as vm, await Session.attach(UnixAddress(vm.qmp[0])) as session:
         found = {model.name: model.bus for model in await nic_models(session)}
