@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from qemu.qmp import ConnectError, ExecInterruptedError, Message, QMPClient, QMPError, StateError
+from qemu.qmp import ConnectError, ExecInterruptedError, Message, QMPClient, QMPError, Runstate, StateError
 from qemu.qmp.error import ProtocolError
 from qemu.qmp.qmp_client import GreetingError, NegotiationError
 
@@ -136,6 +136,26 @@ class _Client(QMPClient):
         if waiting is not None and not waiting.full():
             waiting.put_nowait(msg)
 
+    async def _establish_session(self) -> None:
+        await super()._establish_session()
+        if self._bh_tasks is not None:
+            self._bh_tasks.add_done_callback(_read_outcome)
+
+    async def _wait_disconnect(self) -> None:
+        # As the library's own, whose gathered future nobody reads where this is cancelled, as everything is when
+        # the event loop ends: asyncio would complain on stderr.
+        assert self._dc_task is not None
+        ended = [task for task in (self._bh_tasks, self._dc_task) if task is not None]
+        for task in ended:
+            task.add_done_callback(_read_outcome)
+        await asyncio.wait([self._dc_task])
+        try:
+            for task in ended:
+                await task
+        finally:
+            self._cleanup()
+            self._set_state(Runstate.IDLE)
+
     async def round_trip(self, command: str, arguments: Mapping[str, object] | None) -> RawMessage:
         """Send one command and return the whole reply."""
         return dict(await self._raw(self.make_execute_msg(command, arguments)))
@@ -158,6 +178,11 @@ class _Client(QMPClient):
         """Drop the connection without waiting for what was not sent yet."""
         if self._writer is not None:
             self._writer.transport.abort()
+
+
+def _read_outcome(task: asyncio.Future[Any]) -> None:
+    if not task.cancelled():
+        task.exception()
 
 
 def check_arguments(value: object, *, depth: int = 0) -> None:

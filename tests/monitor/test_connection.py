@@ -1,7 +1,9 @@
 """Whatever listens at a monitor's address: attaching, asking and closing end in time, with the right error."""
 
 import asyncio
+import gc
 import json
+import socket
 import time
 from collections.abc import Awaitable
 from pathlib import Path
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from qmon.errors import CannotAttach, Interrupted, QmonError, Refused, TimedOut, UsageError
 from qmon.monitor.address import UnixAddress
-from qmon.monitor.connection import check_arguments
+from qmon.monitor.connection import Connection, check_arguments
 from qmon.monitor.session import Session
 from qmon.text import plain
 from tests.fakes.fixtures import serving
@@ -310,3 +312,44 @@ async def test_what_is_no_socket_is_told_so(tmp_path: Path) -> None:
     plain_file.touch()
     with pytest.raises(CannotAttach, match="that is not a socket"):
         await Session.attach(UnixAddress(str(plain_file)))
+
+
+# A loop that ends so leaves its sockets to the end of the process.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("ending", ["closed", "cancelled", "hung up"])
+@pytest.mark.parametrize("turns", range(12))
+def test_a_loop_that_ends_amid_the_closing_says_nothing(ending: str, turns: int) -> None:
+    """A signal ends the loop at any moment: no complaint about a future nobody read goes to stderr."""
+    complaints: list[str] = []
+
+    async def scene() -> None:
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: complaints.append(context["message"])
+        )
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        reader, writer = await asyncio.open_connection(sock=theirs)
+
+        async def greet() -> None:
+            writer.write(b'{"QMP": {"version": {}, "capabilities": []}}\n')
+            await reader.readline()
+            writer.write(b'{"return": {}}\n')
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(greet())
+            opening = tasks.create_task(Connection.open(ours, timeout_s=5, on_event=lambda _: None))
+        connection = opening.result()
+        if ending == "hung up":
+            writer.close()
+            closing = asyncio.ensure_future(connection.wait_closed())
+        else:
+            closing = asyncio.ensure_future(connection.close())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if ending == "cancelled":
+            closing.cancel()
+            await asyncio.wait([closing])
+
+    asyncio.run(scene())
+    gc.collect()
+    assert complaints == []
