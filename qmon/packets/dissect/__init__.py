@@ -28,10 +28,15 @@ def dissect(frame: bytes | memoryview, link_type: int = ETHERNET) -> Node:
     Several threads may call it; they take turns.
     """
     data = bytes(frame[:LOOK_BYTES])
-    if link_type == exported.UPPER_PDU:
-        return exported.root(data, len(frame))
-    with _WORK:
-        library = loading.library()
-        recording = Recording()
-        packet = library.dissect(data, link_type, recording)
-        return nodes.root(data, len(frame), packet, recording, library)
+    library = loading.library()
+    try:
+        if link_type == exported.UPPER_PDU:
+            return exported.root(data, len(frame))
+        with _WORK:
+            recording = Recording()
+            packet = library.dissect(data, link_type, recording)
+            return nodes.root(data, len(frame), packet, recording, library)
+    except Exception:  # noqa: BLE001  What scapy made of hostile bytes can be anything; the bytes are still shown.
+        size = len(frame)
+        rest = Node("Data", f"{size} bytes, could not be dissected", 0, size)
+        return Node("Frame", f"{size} bytes", 0, size, (rest,))

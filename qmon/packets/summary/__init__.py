@@ -34,9 +34,11 @@ def summarise(frame: bytes | memoryview, link_type: int, *, length: int | None =
     line = Line(bytes(frame[:_LOOK_BYTES]), captured if length is None else length)
     try:
         link.begin(line, link_type)
-    except (IndexError, struct.error, RecursionError):
+    except (IndexError, struct.error):
         cut = line.length > captured
         line.info = f"{line.info} [cut short by the capture]" if cut else f"{line.info} [malformed]"
+    except Exception:  # noqa: BLE001  A mistake of ours in wording one packet must not end the list of all.
+        line.info = f"{line.info} [could not be read]"
     # Names and text from the packet were made plain where they were read; this is the net below.
     info = line.info.strip()
     return Summary(

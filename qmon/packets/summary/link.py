@@ -54,14 +54,15 @@ _PPPOE_CODES = {
 }
 _PPP = {0x8021: "PPP IPCP", 0x8057: "PPP IPV6CP", 0xC021: "PPP LCP", 0xC023: "PPP PAP", 0xC223: "PPP CHAP"}
 _EAPOL = ("EAP packet", "Start", "Logoff", "Key", "Encapsulated ASF alert")
+_OSI = {0x81: "CLNP", 0x82: "ESIS", 0x83: "ISIS"}
 _SAPS = {0xE0: "IPX", 0xF0: "NetBIOS", 0xFE: "OSI", 0x06: "IPv4", 0x7E: "X.25", 0x04: "SNA"}
 
 
 def begin(line: Line, link_type: int) -> None:
     """Word a frame of any link type."""
-    worded = _LINKS.get(link_type)
+    worded = LINKS.get(link_type)
     if worded is None:
-        line.set(_LINK_NAMES.get(link_type, f"LINKTYPE {link_type}"), f"{line.length} bytes")
+        line.set(NAMES.get(link_type, f"LINKTYPE {link_type}"), f"{line.length} bytes")
     else:
         worded(line, 0)
 
@@ -121,7 +122,7 @@ def logical_link(line: Line, at: int) -> None:
             line.set(names.get(kind, "LLC"), f"Cisco, type 0x{kind:04x}")
         else:
             line.set("LLC", f"SNAP, OUI {organisation.hex(':')}, type 0x{kind:04x}")
-    elif destination == 0xFE and line.data[at + 3] in (0x81, 0x82, 0x83):
+    elif destination == 0xFE and control == 3:
         _osi(line, at + 3)
     else:
         line.set(
@@ -131,8 +132,13 @@ def logical_link(line: Line, at: int) -> None:
 
 
 def _osi(line: Line, at: int) -> None:
-    line.set({0x81: "CLNP", 0x82: "ESIS", 0x83: "ISIS"}[line.data[at]], "")
-    if line.data[at] == 0x83:
+    """Word what OSI's network layer protocol identifier (ISO/IEC TR 9577) says."""
+    identifier = line.data[at]
+    if identifier in (0x8E, 0xCC):
+        internet.any_version(line, at + 1)
+        return
+    line.set(_OSI.get(identifier, "OSI"), "" if identifier in _OSI else f"NLPID 0x{identifier:02x}")
+    if identifier == 0x83:
         kind = line.data[at + 4] & 0x1F
         name = "HELLO" if kind < 18 else "LSP" if kind < 24 else "CSNP" if kind < 26 else "PSNP"
         line.set(f"ISIS {name}", f"type {kind}")
@@ -324,7 +330,7 @@ _TYPES: dict[int, Callable[[Line, int], None]] = {
     0x9000: _loop,
     0x6558: _bridged_ethernet,
 }
-_LINKS: dict[int, Callable[[Line, int], None]] = {
+LINKS: dict[int, Callable[[Line, int], None]] = {
     0: _null,
     1: ethernet,
     9: _ppp_hdlc,
@@ -342,7 +348,7 @@ _LINKS: dict[int, Callable[[Line, int], None]] = {
     252: _exported,
     276: _cooked2,
 }
-_LINK_NAMES = {
+NAMES = {
     6: "TR",
     119: "802.11",
     163: "802.11",

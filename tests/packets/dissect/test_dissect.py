@@ -15,12 +15,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from qmon.packets.dissect import Node, dissect
+from qmon.packets.dissect import Node, dissect, nodes
+from qmon.packets.summary import link
 from qmon.text import plain
 from tests.packets.traffic import damaged, frames
 
 NAMES = sorted(frames())
-LINK_TYPES = (1, 0, 9, 12, 50, 101, 105, 108, 113, 228, 229, 252, 276, 65535)
+LINK_TYPES = sorted({*link.LINKS, *link.NAMES, 65535})
 
 
 def assert_sound(root: Node, size: int) -> None:
@@ -65,12 +66,22 @@ def test_damaged_frames() -> None:
         assert_sound(dissect(frame), len(frame))
 
 
-@settings(deadline=None, max_examples=150)
-@given(st.binary(max_size=300), st.sampled_from(LINK_TYPES))
-@example(b"", 1)
-@example(b"\0", 101)
-def test_random_bytes(frame: bytes, link_type: int) -> None:
+@pytest.mark.parametrize("link_type", LINK_TYPES)
+@settings(max_examples=40)
+@given(frame=st.binary(max_size=300))
+@example(frame=b"")
+@example(frame=b"\0")
+def test_random_bytes(link_type: int, frame: bytes) -> None:
     assert_sound(dissect(frame, link_type), len(frame))
+
+
+def test_a_mistake_in_the_dissection_leaves_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def mistaken(*_: object) -> Node:
+        raise KeyError
+
+    monkeypatch.setattr(nodes, "root", mistaken)
+    data = Node("Data", "64 bytes, could not be dissected", 0, 64)
+    assert dissect(bytes(64)) == Node("Frame", "64 bytes", 0, 64, (data,))
 
 
 @settings(deadline=None, max_examples=200)
