@@ -44,6 +44,14 @@ def plain_bytes(data: bytes | bytearray | memoryview) -> str:
     return plain(bytes(data).decode("utf-8", "backslashreplace"))
 
 
+def described(problem: BaseException) -> str:
+    """Return the kind and the words of an error, on one line; of a group of errors those of the first."""
+    while isinstance(problem, BaseExceptionGroup):
+        problem = problem.exceptions[0]
+    words = plain(str(problem))
+    return f"{type(problem).__name__}: {words}" if words else type(problem).__name__
+
+
 def width(text: str) -> int:
     """Return how many terminal cells `text` (already plain) takes."""
     if text.isascii():

@@ -18,7 +18,8 @@ from qemu.qmp import ConnectError, ExecInterruptedError, Message, QMPClient, QMP
 from qemu.qmp.error import ProtocolError
 from qemu.qmp.qmp_client import GreetingError, NegotiationError
 
-from qmon.errors import CannotAttach, Interrupted, Refused, TimedOut, UsageError
+from qmon.errors import CannotAttach, Interrupted, Refused, TimedOut
+from qmon.monitor.bounds import check_arguments, nests_too_deeply
 from qmon.monitor.shapes import is_as_expected
 from qmon.text import cut, plain, plain_bytes
 
@@ -29,8 +30,6 @@ _READ_BYTES = 256 << 10
 # A pretty message ends with a brace at the beginning of a line; what is inside is indented.
 _PRETTY_ENDS = (b"\n}\r\n", b"\n}\n")
 _LONGEST_END_BYTES = 4
-# QEMU refuses deeper ones as a parse error without an id (qobject/json-parser.c has 1024).
-_NESTING_LIMIT = 128
 
 DESCRIPTOR_COMMANDS = frozenset({"add-fd", "getfd"})
 
@@ -102,9 +101,13 @@ class _Client(QMPClient):
         while not text.strip():
             text = await self._readline()
         try:
-            return Message(text)
+            message = Message(text)
+            too_deep = nests_too_deeply(dict(message), text)
         except (ValueError, RecursionError) as problem:
             raise ProtocolError(f"not a JSON message: {problem}") from problem
+        if too_deep:
+            raise ProtocolError("a message nested too deeply")
+        return message
 
     def _do_send(self, msg: Message) -> None:
         # QEMU would do without the line end; the relay reads lines.
@@ -183,32 +186,6 @@ class _Client(QMPClient):
 def _read_outcome(task: asyncio.Future[Any]) -> None:
     if not task.cancelled():
         task.exception()
-
-
-def check_arguments(value: object, *, depth: int = 0) -> None:
-    """Refuse what QEMU's parser would not read: for such a line it answers without saying which it was."""
-    if depth > _NESTING_LIMIT:
-        raise UsageError(f"the arguments are nested deeper than {_NESTING_LIMIT} levels")
-    if isinstance(value, Mapping):
-        for key, member in value.items():
-            check_arguments(key, depth=depth + 1)
-            check_arguments(member, depth=depth + 1)
-    elif isinstance(value, list | tuple):
-        for member in value:
-            check_arguments(member, depth=depth + 1)
-    elif isinstance(value, str):
-        if "\0" in value or not _encodable(value):
-            raise UsageError(f"QMP cannot carry the text '{cut(plain(value), 80)}'")
-    elif isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        raise UsageError(f"QMP cannot carry the number {value}")
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 class Connection:

@@ -8,6 +8,7 @@ out one after another.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import socket
@@ -18,12 +19,16 @@ from contextlib import suppress
 from typing import Any
 
 from qmon.errors import Interrupted, UsageError
+from qmon.monitor.bounds import NESTING_LIMIT, nests_too_deeply
 from qmon.monitor.connection import DESCRIPTOR_COMMANDS, Connection, RawMessage
+from qmon.text import described
 
-# What the relay says beyond QMP: a greeting's extra member, events of its own, an error class.
+# What the relay says beyond QMP: a greeting's extra member, events of its own, error classes.
 GREETING_KEY = "qmon"
 LOST_EVENT, DROPPED_EVENT = "QMON_MONITOR_LOST", "QMON_EVENTS_DROPPED"
-HANDOVER_CLASS = "QmonHandover"
+# Is said to the holder's own listeners.
+FAILED_EVENT = "QMON_RELAY_FAILED"
+HANDOVER_CLASS, FULL_CLASS = "QmonHandover", "QmonFull"
 
 # Is called with each command that was passed on, its arguments and its reply.
 OnReply = Callable[[str, Mapping[str, object], RawMessage], None]
@@ -33,6 +38,8 @@ EVENTS_LIMIT_BYTES = 1 << 20
 CLIENT_LIMIT = 32
 STALL_S = 30.0
 DRAIN_S = 0.5
+# What a listener gets over: a client that left at once, or no room for a descriptor.
+_PASSING = frozenset({errno.ECONNABORTED, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _READ_BYTES = 64 << 10
 _DESCRIPTOR_LIMIT = 8
 
@@ -40,6 +47,11 @@ _DESCRIPTOR_LIMIT = 8
 def encode(message: Mapping[str, object]) -> bytes:
     """Return a message as QMP sends it."""
     return json.dumps(message, separators=(",", ":")).encode() + b"\r\n"
+
+
+def _numbered(reply: RawMessage, number: Any) -> bytes:
+    rest = {name: member for name, member in reply.items() if name != "id"}
+    return encode(rest if number is None else {**rest, "id": number})
 
 
 def _error(qmp_class: str, reason: str) -> RawMessage:
@@ -73,6 +85,7 @@ class _Client:
         self._more_out.set()
         self.all_sent = asyncio.Event()
         self._dropped = 0
+        self._number: Any = None
         self._negotiated = False
         self._leaving = False
         self._idle = False
@@ -119,6 +132,12 @@ class _Client:
             await self._loop.create_future()  # The relay ends now, with a last word to this client.
         except OSError:
             return  # The client is gone, or does not read: its own loss.
+        except Exception as problem:  # noqa: BLE001 (a fault of ours: this client is told and hung up on, no other)
+            reason = f"the qmon that holds the monitor failed at this command: {described(problem)}"
+            self._put(_numbered(_error("GenericError", reason), self._number))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_S):
+                    await self.all_sent.wait()
 
     def leave(self) -> None:
         """Finish the command under way and refuse the following as not sent; `settled` says when."""
@@ -189,16 +208,19 @@ class _Client:
             os.close(self._descriptors.popleft())
 
     async def _answer(self, line: bytes) -> None:
-        number: Any = None
+        self._number = None
         try:
             message = json.loads(line)
+            too_deep = nests_too_deeply(message, line)
         except (ValueError, RecursionError):
             reply = _error("GenericError", "Invalid JSON syntax")
         else:
-            number = message.get("id") if isinstance(message, dict) else None
-            reply = await self._reply(message)
-        reply.pop("id", None)
-        self._put(encode(reply if number is None else {**reply, "id": number}))
+            if too_deep:
+                reply = _error("GenericError", f"The command is nested deeper than {NESTING_LIMIT} levels")
+            else:
+                self._number = message.get("id") if isinstance(message, dict) else None
+                reply = await self._reply(message)
+        self._put(_numbered(reply, self._number))
         async with asyncio.timeout(STALL_S):
             await self.all_sent.wait()
 
@@ -259,6 +281,7 @@ class Relay:
         self._connection = connection
         self._listener = listener
         self._on_reply = on_reply
+        self._accepting: asyncio.Task[None] | None = None
         self._clients: dict[_Client, asyncio.Task[None]] = {}
         about = {"pid": os.getpid(), "vm_pid": connection.peer_pid, "descriptors": connection.is_unix}
         version = connection.greeting.get("QMP", {}).get("version", {})
@@ -268,24 +291,51 @@ class Relay:
         return f"<Relay clients={len(self._clients)}>"
 
     async def serve(self) -> None:
-        """Accept clients of this user, at most `CLIENT_LIMIT` at once."""
-        loop = asyncio.get_running_loop()
+        """Accept clients of this user, at most `CLIENT_LIMIT` at once, and serve them.
+
+        It ends when it is drained and hung up, or cancelled. What fails in one client's task ends that client only;
+        an error raised here is the end of the relay, and all its clients have been hung up on.
+        """
         async with asyncio.TaskGroup() as tasks:
-            while True:
-                try:
-                    sock, _ = await loop.sock_accept(self._listener)
-                except OSError:
-                    await asyncio.sleep(0.1)  # Out of descriptors, for one; those who are in stay served.
-                    continue
-                if len(self._clients) >= CLIENT_LIMIT or not _same_user(sock):
-                    sock.close()
-                    continue
-                client = _Client(sock, self._connection, self._greeting, self._on_reply)
-                self._clients[client] = tasks.create_task(self._serve(client), name="relay: client")
+            self._accepting = tasks.create_task(self._accept(tasks), name="relay: accept")
+
+    async def _accept(self, tasks: asyncio.TaskGroup) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, _ = await loop.sock_accept(self._listener)
+            except OSError as problem:
+                if problem.errno not in _PASSING:
+                    raise
+                await asyncio.sleep(0.1)  # Those who are in stay served.
+                continue
+            try:
+                taken = self._takes(sock)
+            except BaseException:
+                sock.close()
+                raise
+            if not taken:
+                sock.close()
+                continue
+            client = _Client(sock, self._connection, self._greeting, self._on_reply)
+            self._clients[client] = tasks.create_task(self._serve(client), name="relay: client")
+
+    def _takes(self, sock: socket.socket) -> bool:
+        """Tell whether a new client can be served; one for whom there is no room is told."""
+        if not _same_user(sock):
+            return False
+        if len(self._clients) < CLIENT_LIMIT:
+            return True
+        reason = f"the qmon that holds the monitor serves {CLIENT_LIMIT} others, and no more at a time"
+        with suppress(OSError):
+            sock.send(encode(_error(FULL_CLASS, reason)))
+        return False
 
     async def _serve(self, client: _Client) -> None:
         try:
             await client.run()
+        except Exception:  # noqa: BLE001, S110 (a fault of ours: its socket is closed, and that tells it)
+            pass
         finally:
             self._clients.pop(client, None)
 
@@ -302,6 +352,9 @@ class Relay:
 
     async def drain(self) -> None:
         """Take no further clients or commands, and give those under way a moment to be answered."""
+        if self._accepting is not None:
+            self._accepting.cancel()
+            await asyncio.wait([self._accepting])
         self._listener.close()
         clients = tuple(self._clients)
         for client in clients:
@@ -310,6 +363,10 @@ class Relay:
             async with asyncio.timeout(DRAIN_S):
                 for client in clients:
                     await client.settled.wait()
+
+    def close(self) -> None:
+        """Close the listening socket of a relay that no longer serves."""
+        self._listener.close()
 
     async def hang_up(self) -> None:
         """Let the clients go, now that another qmon can take the monitor."""

@@ -7,6 +7,7 @@ Must never interpret what a command means, and never connect again to a VM that 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Self
 from qmon.errors import CannotAttach, Interrupted, Refused, TimedOut
 from qmon.monitor.events import Event, EventFan, EventStream
 from qmon.monitor.version import Version
-from qmon.text import plain
+from qmon.text import described, plain
 
 if TYPE_CHECKING:
     from qmon.monitor.address import Address, Target
     from qmon.monitor.connection import RawMessage
     from qmon.monitor.election import Joined
-    from qmon.monitor.relay import Relay
+    from qmon.monitor.holding import Holding
     from qmon.monitor.schema import Schema
 
 __all__ = ["AddedDescriptor", "Event", "EventStream", "Session", "Version", "attach"]
@@ -56,7 +57,7 @@ class Session:
         self._joined: Joined | None = None
         self._last: Joined | None = None
         self._turned = asyncio.Event()
-        self._relay: Relay | None = None
+        self._holding: Holding | None = None
         self._vm_pid: int | None = None
         self._told: str | None = None
         self._after_handover: list[Callable[[], None]] = []
@@ -108,11 +109,8 @@ class Session:
         if self._life is not None:
             self._life.cancel()
             await asyncio.wait([self._life])
-        if self._last is not None:
-            # Here and not in that task: one that is cancelled before its first step has no `finally`.
-            await self._last.connection.close()
-            if self._last.lock is not None:
-                self._last.lock.release()
+        # Here and not in that task: one that is cancelled before its first step has no `finally`.
+        await self._leave()
         self._use(None)
         self._lose("the session is closed")
         if self._life is not None and not self._life.cancelled():
@@ -289,8 +287,8 @@ class Session:
             elif isinstance(count := data.get("count"), int):
                 self._fan.count_dropped(count)
             return
-        if self._relay is not None:
-            self._relay.tell(message)
+        if self._holding is not None:
+            self._holding.tell(message)
         self._fan.put(Event.from_message(message))
 
     def _tell_change(self, command: str, arguments: Mapping[str, object], reply: RawMessage) -> None:
@@ -300,8 +298,8 @@ class Session:
         message = change_message(command, arguments, reply)
         if message is None:
             return
-        if self._relay is not None:
-            self._relay.tell(message)
+        if self._holding is not None:
+            self._holding.tell(message)
         self._hear_change(message)
 
     def _hear_change(self, message: RawMessage) -> None:
@@ -316,41 +314,45 @@ class Session:
         self._turned.set()
 
     async def _live(self, joined: Joined | None) -> None:
-        while joined is not None:
-            reason = await self._hold(joined)
+        try:
+            while joined is not None:
+                reason = await self._hold(joined)
+                self._use(None)
+                if joined.about is None or self._told is not None:
+                    self._lose(self._told or reason)
+                    return
+                joined = await self._rejoin()
+        except Exception as problem:  # noqa: BLE001 (a fault of ours: whoever uses the session must hear of its end)
             self._use(None)
-            if joined.about is None or self._told is not None:
-                self._lose(self._told or reason)
-                return
-            joined = await self._rejoin()
+            try:
+                await self._leave()
+            finally:
+                self._lose(f"qmon failed: {described(problem)}")
+
+    async def _leave(self) -> None:
+        if self._last is not None:
+            await self._last.connection.close()
+            if self._last.lock is not None:
+                self._last.lock.release()
 
     async def _hold(self, joined: Joined) -> str:
         """Keep the way open, relaying to others if it is ours alone; return why it ended."""
         if joined.lock is None:
             return await joined.connection.wait_closed()
-        from qmon.monitor.relay import Relay
+        from qmon.monitor.holding import Holding
 
+        self._holding = Holding(
+            joined.connection, joined.lock, on_reply=self._tell_change, on_failure=self._tell_failure
+        )
         try:
-            listener = joined.lock.listen()
-        except OSError:  # No room for a socket, for one: held all the same, for us alone.
-            return await joined.connection.wait_closed()
-        relay = Relay(joined.connection, listener, on_reply=self._tell_change)
-        self._relay, lost = relay, None
-        async with asyncio.TaskGroup() as tasks:
-            serving = tasks.create_task(relay.serve(), name=f"relay of {self.address}")
-            try:
-                lost = await joined.connection.wait_closed()
-                relay.tell_lost(lost)
-            finally:
-                self._use(None)
-                # In this order: the next holder finds the lock free and the monitor without a client.
-                await relay.drain()
-                await joined.connection.close()
-                joined.lock.release()
-                self._relay = None
-                await relay.hang_up()
-                serving.cancel()
-        return lost
+            return await self._holding.until_closed(lambda: self._use(None))
+        finally:
+            self._holding = None
+
+    def _tell_failure(self, reason: str) -> None:
+        from qmon.monitor.relay import FAILED_EVENT
+
+        self._fan.put(Event(FAILED_EVENT, {"reason": reason}, time.time_ns()))
 
     async def _rejoin(self) -> Joined | None:
         """Take the monitor over, or join the one who did; None if the VM is gone, which is told then."""

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from qmon.errors import CannotAttach, Interrupted, QmonError, Refused, TimedOut, UsageError
 from qmon.monitor.address import UnixAddress
-from qmon.monitor.connection import Connection, check_arguments
+from qmon.monitor.bounds import check_arguments
+from qmon.monitor.connection import Connection
 from qmon.monitor.session import Session
 from qmon.text import plain
 from tests.fakes.fixtures import serving

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from qmon.errors import CannotAttach, Interrupted, Refused
-from qmon.monitor import relay, sharing
+from qmon.monitor import holding, relay, sharing
 from qmon.monitor.session import Session
 from tests.fakes.monitor import FakeMonitor
 
@@ -162,6 +162,110 @@ async def test_what_would_confuse_qemu_is_not_sent_on(fake_monitor: FakeMonitor,
         line = f'{{"execute": "netdev_del", "arguments": {{"id": {value}}}}}\n'
         assert (await reply_to(reader, writer, line.encode()))["error"]["class"] == "GenericError"
     assert fake_monitor.sent == []
+
+
+@pytest.mark.parametrize("depth", [127, 129, 500, 900, *range(940, 1000, 5), 5000])
+@pytest.mark.parametrize("command", ["query-name", "query-status"])
+async def test_no_id_however_deep_harms_anybody(fake_monitor: FakeMonitor, depth: int, command: str) -> None:
+    """Parsed at a shallow stack, it cannot be written again at a deeper one."""
+    async with pair(fake_monitor) as (holder, other), raw_client(fake_monitor) as (reader, writer):
+        await reply_to(reader, writer, b'{"execute": "qmp_capabilities"}\n')
+        line = f'{{"execute": "{command}", "id": {"[" * depth}{"]" * depth}}}\n'
+        answer = await reply_to(reader, writer, line.encode())
+        assert ("return" in answer) == (depth < 128)
+        for session in (holder, other):
+            assert await session.execute("query-name") == {"name": "fake"}
+        assert "id" in await reply_to(reader, writer, b'{"execute": "query-name", "id": 1}\n')
+
+
+async def test_what_fails_in_one_clients_task_ends_that_client_only(
+    fake_monitor: FakeMonitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> None:
+        raise RuntimeError("no such luck")
+
+    async with pair(fake_monitor) as (holder, other), raw_client(fake_monitor) as (reader, writer):
+        await reply_to(reader, writer, b'{"execute": "qmp_capabilities"}\n')
+        with monkeypatch.context() as patch:
+            patch.setattr(relay._Client, "_reply", fails)
+            answer = await reply_to(reader, writer, b'{"execute": "query-name", "id": 5}\n')
+        assert answer["id"] == 5
+        assert "RuntimeError: no such luck" in answer["error"]["desc"]
+        assert await reader.read() == b""
+        for session in (holder, other):
+            assert await session.execute("query-name") == {"name": "fake"}
+
+
+async def test_a_client_that_cannot_be_written_to_ends_alone(
+    fake_monitor: FakeMonitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with pair(fake_monitor) as (_, other):
+
+        async def fails(*_: object) -> None:
+            raise RuntimeError("no such luck")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(relay._Client, "_write", fails)
+            reader, writer = await asyncio.open_unix_connection(sharing.relay_path(fake_monitor.address))
+            assert await reader.read() == b""
+            writer.close()
+            await writer.wait_closed()
+        assert await other.execute("query-name") == {"name": "fake"}
+
+
+async def test_a_relay_that_fails_is_told_and_replaced(
+    fake_monitor: FakeMonitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holding, "PAUSE_S", 0)
+    async with await Session.attach(fake_monitor.address) as holder:
+        events = holder.events()
+        with monkeypatch.context() as patch:
+            patch.setattr(relay, "_same_user", lambda _: 1 / 0)
+            _, writer = await asyncio.open_unix_connection(sharing.relay_path(fake_monitor.address))
+            failed = await anext(events)
+            writer.close()
+        assert failed.name == relay.FAILED_EVENT
+        assert "ZeroDivisionError" in failed.data["reason"]
+        async with await Session.attach(fake_monitor.address) as other:
+            assert other.shared
+            assert await other.execute("query-name") == {"name": "fake"}
+        assert await holder.execute("query-name") == {"name": "fake"}
+        assert fake_monitor.connections == 1
+
+
+async def test_clients_of_a_failed_relay_go_on_through_the_next(
+    fake_monitor: FakeMonitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holding, "PAUSE_S", 0)
+    async with pair(fake_monitor) as (holder, other):
+        moved = asyncio.Event()
+        other.on_handover(moved.set)
+        with monkeypatch.context() as patch:
+            patch.setattr(relay, "_same_user", lambda _: 1 / 0)
+            _, writer = await asyncio.open_unix_connection(sharing.relay_path(fake_monitor.address))
+            assert (await anext(holder.events())).name == relay.FAILED_EVENT
+            writer.close()
+        await moved.wait()
+        assert await other.execute("query-name") == {"name": "fake"}
+        assert (other.shared, other.handovers, holder.handovers) == (True, 1, 0)
+
+
+async def test_a_session_whose_own_task_fails_is_lost_and_lets_the_monitor_go(
+    fake_monitor: FakeMonitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> str:
+        raise RuntimeError("no such luck")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "_hold", fails)
+        first = await Session.attach(fake_monitor.address)
+        assert "RuntimeError: no such luck" in await first.wait_lost()
+    async with await Session.attach(fake_monitor.address) as again:
+        assert not again.shared
+        assert await again.execute("query-name") == {"name": "fake"}
+    with pytest.raises(Interrupted, match="no such luck"):
+        await first.execute("query-name")
+    await first.close()
 
 
 async def test_an_endless_line_ends_its_client_only(
