@@ -8,6 +8,7 @@ bytes, and everything it returns is plain text. Must never import scapy: that is
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from qmon.packets.summary import link
@@ -15,7 +16,7 @@ from qmon.packets.summary.line import Line
 from qmon.text import plain
 
 # No header worth a word lies behind these many bytes.
-_LOOK_BYTES = 4096
+LOOK_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +31,16 @@ class Summary:
 
 def summarise(frame: bytes | memoryview, link_type: int, *, length: int | None = None) -> Summary:
     """Word one frame; `length` is what it had on the wire, where more than was captured."""
+    size = len(frame) if length is None else length
+    return worded(frame, size, lambda line: link.begin(line, link_type))
+
+
+def worded(frame: bytes | memoryview, length: int, begin: Callable[[Line], None]) -> Summary:
+    """Word a frame that had `length` bytes on the wire; `begin` words what it begins with."""
     captured = len(frame)
-    line = Line(bytes(frame[:_LOOK_BYTES]), captured if length is None else length)
+    line = Line(bytes(frame[:LOOK_BYTES]), length)
     try:
-        link.begin(line, link_type)
+        begin(line)
     except (IndexError, struct.error):
         cut = line.length > captured
         line.info = f"{line.info} [cut short by the capture]" if cut else f"{line.info} [malformed]"

@@ -6,10 +6,13 @@ records are looked at.
 
 from __future__ import annotations
 
+import struct
+
 from qmon.packets.summary import tables
 from qmon.packets.summary.line import Line, ipv4, ipv6
 from qmon.text import plain_bytes
 
+_HEADER = struct.Struct(">6H")
 _RECORDS = 12
 _JUMPS = 64
 
@@ -56,8 +59,7 @@ def _netbios_name(coded: bytes) -> str:
 
 
 def _message(line: Line, at: int, *, multicast: bool = False) -> None:
-    number, flags = line.u16(at), line.u16(at + 2)
-    counts = [line.u16(at + 4 + 2 * i) for i in range(4)]
+    number, flags, *counts = _HEADER.unpack_from(line.data, at)
     words = [tables.named(tables.DNS_OPCODES, flags >> 11 & 0xF, "Unknown operation ({})")]
     if flags & 0x8000:
         words[0] += " response"

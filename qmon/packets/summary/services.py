@@ -7,6 +7,7 @@ from qmon.packets.summary import tables
 from qmon.packets.summary.line import Line
 from qmon.text import plain_bytes
 
+QUIC_PORT = 443
 _TFTP = (
     "",
     "Read Request",
@@ -147,7 +148,7 @@ def by_content(line: Line, at: int, source: int, destination: int) -> None:
     if data[at + 4 : at + 8] == b"\x21\x12\xa4\x42" and data[at] < 4:
         kinds = {1: "Binding Request", 0x101: "Binding Success Response", 0x111: "Binding Error Response"}
         line.set("STUN", tables.named(kinds, line.u16(at), "message 0x{:04x}"))
-    elif 443 in (source, destination):
+    elif QUIC_PORT in (source, destination):
         _quic(line, at)
 
 

@@ -30,6 +30,9 @@ _BGP = (
 )
 # Protocols of lines of text, by their server's port.
 _LINES = {21: "FTP", 25: "SMTP", 587: "SMTP", 110: "POP", 143: "IMAP", 6667: "IRC"}
+_SSH, _DNS, _BGP_PORT = 22, 53, 179
+# Ports whose segments are looked into, whatever they begin with.
+PORTS = (*_LINES, _SSH, _DNS, _BGP_PORT)
 
 
 def payload(line: Line, at: int, source: int, destination: int) -> None:
@@ -41,12 +44,12 @@ def payload(line: Line, at: int, source: int, destination: int) -> None:
     if start[0] in _RECORDS and start[1:2] == b"\3" and start[2] <= 4 and len(start) == 5:
         _tls(line, at)
     elif start.startswith(b"SSH-"):
-        line.set("SSH", f"{_side(source, destination, 22)}: Protocol ({line.text_line(at)})")
-    elif 22 in ports:
-        line.set("SSHv2", f"{_side(source, destination, 22)}: Encrypted packet (len={line.end - at})")
-    elif 53 in ports:
+        line.set("SSH", f"{_side(source, destination, _SSH)}: Protocol ({line.text_line(at)})")
+    elif _SSH in ports:
+        line.set("SSHv2", f"{_side(source, destination, _SSH)}: Encrypted packet (len={line.end - at})")
+    elif _DNS in ports:
         naming.dns(line, at + 2)
-    elif 179 in ports and line.data[at : at + 16] == b"\xff" * 16:
+    elif _BGP_PORT in ports and line.data[at : at + 16] == b"\xff" * 16:
         line.set("BGP", tables.named(_BGP, line.data[at + 18], "message type {}"))
     elif start[:1].isupper() and _is_http(line.data, at):
         line.set("HTTP", line.text_line(at))

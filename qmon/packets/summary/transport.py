@@ -13,7 +13,7 @@ Worded = Callable[[Line, int], None]
 _TCP = struct.Struct(">HHIIBBH")
 _UDP = struct.Struct(">HHH")
 _FLAGS = ((1, "FIN"), (2, "SYN"), (4, "RST"), (8, "PSH"), (16, "ACK"), (32, "URG"), (64, "ECE"), (128, "CWR"))
-_WORDS = tuple(", ".join(name for bit, name in _FLAGS if flags & bit) for flags in range(256))
+FLAG_WORDS = tuple(", ".join(name for bit, name in _FLAGS if flags & bit) for flags in range(256))
 
 
 def tcp(line: Line, at: int) -> None:
@@ -35,7 +35,7 @@ def tcp(line: Line, at: int) -> None:
         line.protocol = "MPTCP"
     carried = max(0, line.end - at - header)
     said = f" Ack={acknowledged}" if flags & 0x10 else ""
-    line.info += f" [{_WORDS[flags]}] Seq={sequence}{said} Win={window} Len={carried}"
+    line.info += f" [{FLAG_WORDS[flags]}] Seq={sequence}{said} Win={window} Len={carried}"
     if flags & 2:
         line.info += _options(line, at + 20, at + header)
     elif carried and not flags & 4:
@@ -135,3 +135,5 @@ _PORTS: dict[int, Worded] = {
     5355: naming.llmnr,
     6081: services.geneve,
 }
+# Ports whose datagrams are looked into: QUIC's is among them.
+UDP_PORTS = (*_PORTS, *tables.UDP_PORTS, services.QUIC_PORT)

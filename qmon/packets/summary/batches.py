@@ -1,0 +1,276 @@
+"""The summaries of a whole batch at once, word for word those of `summarise`.
+
+The idea: nearly all packets are TCP, UDP or pings whose line needs nothing but header fields. Their fields are read as
+columns, become lists once, and each kind has one format; addresses and ports become text once per conversation. A
+frame's content is looked at only where its ports or first bytes may name a protocol, and then from its transport header
+on; what is not plain IP (options, fragments, tunnels, anything else) goes through `summarise`, frame by frame.
+
+Whether a frame is one of the quick ones is decided by masks. They may leave out too many, never one too few.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from qmon.packets.batch import FrameBatch, Interface
+from qmon.packets.copying import I64, U8, U16, Mask, clipped_items_at
+from qmon.packets.store.conversations import Conversations
+from qmon.packets.store.decode import Headers, decode
+from qmon.packets.summary import LOOK_BYTES, internet, streams, summarise, tables, transport, worded
+from qmon.packets.summary.line import Line, ipv4, ipv6
+
+_ICMP, _TCP, _UDP = 1, 6, 17
+_SYN, _RST, _ACK = 2, 4, 16
+_ECHO_REPLY, _ECHO = 0, 8
+# The options of nearly every segment: two of padding, then time stamps (RFC 7323, appendix A).
+_STAMPS = np.frombuffer(b"\1\1\x08\x0a", np.uint32)[0]
+_MULTIPATH = 30
+_STUN_COOKIE = np.frombuffer(b"\x21\x12\xa4\x42", np.uint32)[0]
+_LONGEST_HEADER = 60
+_ONLY_IPV4, _ONLY_IPV6 = 228, 229
+# Conversations whose text is kept; when there are more, it is made anew.
+_MOST_TEXTS = 50_000
+
+
+def _these(numbers: Sequence[int], count: int) -> Mask:
+    mask = np.zeros(count, np.bool_)
+    mask[list(numbers)] = True
+    return mask
+
+
+_TCP_LOOKED_INTO = _these(streams.PORTS, 1 << 16)
+_UDP_LOOKED_INTO = _these(transport.UDP_PORTS, 1 << 16)
+_IN_METHOD = _these([*range(0x41, 0x5B), 0x2D], 256)
+_FLAGS = tuple(f" [{words}] Seq=" for words in transport.FLAG_WORDS)
+_ECHOES = {kind: f"{tables.ICMP_TYPES[kind]:20} id=0x" for kind in (_ECHO_REPLY, _ECHO)}
+
+
+@dataclass(frozen=True, slots=True)
+class Summaries:
+    """The columns of n packets, a list each; `ends` is what the summariser's `show_ends` says of both addresses."""
+
+    ends: list[str]
+    protocol: list[str]
+    info: list[str]
+
+
+class Summariser:
+    """Words batches of one source, in order; what is said of a conversation is kept from one batch to the next.
+
+    `show_ends` is given the text of source and destination.
+    """
+
+    def __init__(self, show_ends: Callable[[str, str], str]) -> None:
+        self._show_ends = show_ends
+        self._conversations = Conversations()
+        # By flow and way, as `Conversations.assign` gives them.
+        self._ends: dict[int, str] = {}
+        self._ports: dict[int, str] = {}
+
+    def __repr__(self) -> str:
+        return f"<Summariser {self._conversations!r}>"
+
+    def of(self, batch: FrameBatch, interfaces: Sequence[Interface]) -> Summaries:
+        """Word the frames of a batch; `interfaces` are those of its source."""
+        link_types = np.array([interface.link_type for interface in interfaces], np.uint16)
+        headers = decode(batch, link_types)
+        flows = self._conversations.assign(headers, batch.interface).tolist()
+        self._word_new(flows, headers)
+        work = _Work(batch, headers, _plain(batch, headers, link_types))
+        _word_pings(work)
+        ports = self._ports
+        _word_datagrams(work, lambda rows: [ports[flows[row]] for row in rows])
+        _word_segments(work, lambda rows: [ports[flows[row]] for row in rows])
+        ends = list(map(self._ends.__getitem__, flows))
+        self._word_others(work, ends, link_types)
+        return Summaries(ends, work.protocol.tolist(), work.info.tolist())
+
+    def _word_new(self, flows: list[int], headers: Headers) -> None:
+        """Write down ends and ports of the conversations that were not seen before."""
+        if len(self._ends) > _MOST_TEXTS:
+            self._ends.clear()
+            self._ports.clear()
+        fresh = set(flows).difference(self._ends)
+        if not fresh:
+            return
+        row_of = {flow: row for row, flow in enumerate(flows) if flow in fresh}
+        rows = np.fromiter(row_of.values(), np.int64, len(row_of))
+        sources, destinations = (one.tobytes() for one in headers.addresses(rows))
+        version = headers.version[rows].tolist()
+        here, there = (
+            port[rows].byteswap().tolist() for port in (headers.source_port, headers.destination_port)
+        )
+        for i, flow in enumerate(row_of):
+            source, destination = sources[16 * i : 16 * i + 16], destinations[16 * i : 16 * i + 16]
+            if version[i] == 4:
+                self._ends[flow] = self._show_ends(ipv4(source[:4]), ipv4(destination[:4]))
+            elif version[i] == 6:
+                self._ends[flow] = self._show_ends(ipv6(source), ipv6(destination))
+            else:
+                self._ends[flow] = ""
+            self._ports[flow] = f"{here[i]} → {there[i]}"
+
+    def _word_others(self, work: _Work, ends: list[str], link_types: U16) -> None:
+        """Word, one by one, what was left."""
+        left = ~work.done
+        batch, plain = work.batch, work.plain
+        rows = np.flatnonzero(left & plain.usual)
+        columns = (plain.transport, plain.end, work.headers.protocol, work.headers.version, batch.length)
+        lists = (one[rows].tolist() for one in columns)
+        tunnels: list[int] = []
+        for row, at, end, protocol, version, length in zip(rows.tolist(), *lists, strict=True):
+            begin = functools.partial(_carried, at=at, end=end, protocol=protocol, name=f"IPv{version}")
+            summary = worded(batch.frame(row), length, begin)
+            work.protocol[row], work.info[row] = summary.protocol, summary.info
+            if summary.source or summary.destination:
+                tunnels.append(row)
+        for row in np.flatnonzero(left & ~plain.usual).tolist() + tunnels:
+            link_type = int(link_types[batch.interface[row]])
+            summary = summarise(batch.frame(row), link_type, length=int(batch.length[row]))
+            work.protocol[row], work.info[row] = summary.protocol, summary.info
+            ends[row] = self._show_ends(summary.source, summary.destination)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plain:
+    """n rows: whether a frame has a plain IP header and all of what it carries begins there; if so, where in the frame
+    its transport header begins, and where what it carries ends: on the wire, and as far as it may be read.
+    """
+
+    usual: Mask
+    transport: I64
+    end: I64
+    have: I64
+
+
+class _Work:
+    """A batch while it is worded: what is known of each frame so far."""
+
+    def __init__(self, batch: FrameBatch, headers: Headers, plain: _Plain) -> None:
+        self.batch, self.headers, self.plain = batch, headers, plain
+        self.protocol = np.empty(len(batch), np.object_)
+        self.info = np.empty(len(batch), np.object_)
+        self.done = np.zeros(len(batch), np.bool_)
+
+    def rows(self, protocol: int, header_bytes: int) -> I64:
+        """Return the frames of one of IP's protocols whose header is there."""
+        plain = self.plain
+        fits = plain.have >= plain.transport + header_bytes
+        return np.flatnonzero(plain.usual & (self.headers.protocol == protocol) & fits)
+
+    def window(self, rows: I64, before: I64 | int, size: int) -> U8:
+        """Return the bytes that come so many after the beginning of each transport header, shape (rows, size)."""
+        start = self.batch.offset[rows] + self.plain.transport[rows] + before
+        return clipped_items_at(self.batch.data, size, start).reshape(-1, size)
+
+    def say(self, rows: I64, protocol: str, info: list[str]) -> None:
+        """Note what was found."""
+        self.info[rows] = info
+        self.protocol[rows] = protocol
+        self.done[rows] = True
+
+
+def _carried(line: Line, *, at: int, end: int, protocol: int, name: str) -> None:
+    line.protocol = name
+    line.limit(end)
+    internet.carried(line, at, protocol)
+
+
+def _plain(batch: FrameBatch, headers: Headers, link_types: U16) -> _Plain:
+    captured, length = batch.captured.astype(np.int64), batch.length.astype(np.int64)
+    # The decoder may have put some bytes in front.
+    network = headers.network - batch.offset - (len(headers.data) - len(batch.data))
+    head = clipped_items_at(headers.data, 8, headers.network).reshape(-1, 8)
+    words = head.view(">u2")
+    four = (headers.version == 4) & (head[:, 0] == 0x45) & (words[:, 3] & 0x3FFF == 0)
+    six = (headers.version == 6) & (head[:, 6] == headers.protocol) & np.isin(headers.protocol, (_TCP, _UDP))
+    size = np.where(six, 40, 20)
+    said = np.where(six, words[:, 2], words[:, 1]).astype(np.int64)
+    # A length of 0 was left to hardware by the sender; IPv4's counts its own header.
+    end = np.where(six, np.where(said > 0, network + 40 + said, length), length)
+    end = np.where(four & (said >= 20), network + said, end)
+    end = np.minimum(end, length)
+    have = np.minimum(np.minimum(captured, end), LOOK_BYTES)
+    # What a link type says is IPv4 need not be: `summarise` tells.
+    trusted = ~np.isin(link_types, (_ONLY_IPV4, _ONLY_IPV6)).take(batch.interface)
+    return _Plain((four | six) & trusted, network + size, end, have)
+
+
+def _word_pings(work: _Work) -> None:
+    rows = work.rows(_ICMP, 8)
+    head = work.window(rows, 0, 8)
+    echo = (head[:, 0] == _ECHO) | (head[:, 0] == _ECHO_REPLY)
+    rows, head = (
+        rows[echo & (work.headers.version[rows] == 4)],
+        head[echo & (work.headers.version[rows] == 4)],
+    )
+    numbers = head.view(">u2")
+    columns = (head[:, 0], numbers[:, 2], numbers[:, 3], numbers[:, 3].byteswap())
+    lists = (one.tolist() for one in columns)
+    info = [
+        f"{_ECHOES[kind]}{identity:04x}, seq={sequence}/{swapped}"
+        for kind, identity, sequence, swapped in zip(*lists, strict=True)
+    ]
+    work.say(rows, "ICMP", info)
+
+
+def _word_datagrams(work: _Work, ports_of: Callable[[I64], list[str]]) -> None:
+    rows = work.rows(_UDP, 8)
+    head = work.window(rows, 0, 16)
+    length = head.view(">u2")[:, 2].astype(np.int64)
+    start = work.plain.transport[rows]
+    stop = np.minimum(work.plain.have[rows], np.where(length > 0, start + length, work.plain.have[rows]))
+    empty = stop <= start + 8
+    source, destination = (
+        port[rows].byteswap() for port in (work.headers.source_port, work.headers.destination_port)
+    )
+    known = _UDP_LOOKED_INTO.take(source) | _UDP_LOOKED_INTO.take(destination)
+    known |= head.view(np.uint32)[:, 3] == _STUN_COOKIE
+    quick = (length == 0) | (length >= 8)
+    quick &= empty | ~known
+    rows, carried = rows[quick], np.maximum(length[quick] - 8, 0).tolist()
+    work.say(
+        rows, "UDP", [f"{ports} Len={size}" for ports, size in zip(ports_of(rows), carried, strict=True)]
+    )
+
+
+def _word_segments(work: _Work, ports_of: Callable[[I64], list[str]]) -> None:
+    rows = work.rows(_TCP, 20)
+    head = work.window(rows, 0, 24)
+    size = (head[:, 12] >> 4).astype(np.int64) * 4
+    flags = head[:, 13]
+    start = work.plain.transport[rows] + size
+    carried = np.maximum(work.plain.end[rows] - start, 0)
+    quick = (size >= 20) & (flags & _SYN == 0)
+    odd = np.flatnonzero(quick & (size > 20) & ((size != 32) | (head.view(np.uint32)[:, 5] != _STAMPS)))
+    options = work.window(rows[odd], 20, _LONGEST_HEADER - 20)
+    quick[odd] = ~(options == _MULTIPATH).any(axis=1)
+    speaks = np.flatnonzero(quick & (carried > 0) & (flags & _RST == 0) & (work.plain.have[rows] > start))
+    quick[speaks] = ~_may_speak(work, rows[speaks], size[speaks])
+    rows, head, carried, flags = rows[quick], head[quick], carried[quick], flags[quick]
+    numbers, words = head.view(">u4"), head.view(">u2")
+    lists = (one.tolist() for one in (flags, numbers[:, 1], numbers[:, 2], words[:, 7], carried))
+    acknowledges = _ACK
+    info = [
+        f"{ports}{_FLAGS[flag]}{sequence} Ack={acknowledged} Win={window} Len={length}"
+        if flag & acknowledges
+        else f"{ports}{_FLAGS[flag]}{sequence} Win={window} Len={length}"
+        for ports, flag, sequence, acknowledged, window, length in zip(ports_of(rows), *lists, strict=True)
+    ]
+    work.say(rows, "TCP", info)
+
+
+def _may_speak(work: _Work, rows: I64, header_bytes: I64) -> Mask:
+    """Say of segments whether their ports or first bytes may name a protocol: TLS, SSH, HTTP, or one known by port."""
+    source, destination = (
+        port[rows].byteswap() for port in (work.headers.source_port, work.headers.destination_port)
+    )
+    first = work.window(rows, header_bytes, 3)
+    mask: Mask = _TCP_LOOKED_INTO.take(source) | _TCP_LOOKED_INTO.take(destination)
+    mask |= (first[:, 0] >= 20) & (first[:, 0] <= 23) & (first[:, 1] == 3)
+    mask |= _IN_METHOD.take(first).all(axis=1)
+    return mask
