@@ -5,10 +5,11 @@ Owns nothing else: screens are told what they show, panes draw it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from pathlib import PurePath
 from typing import Any, ClassVar
 
+from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
@@ -16,6 +17,7 @@ from textual.screen import Screen
 
 from qmon.tui.palette import QMON_THEME
 from qmon.tui.terminal import PatientDriver
+from qmon.tui.typed import TypedKeys
 
 
 class QmonApp(App[None]):
@@ -38,12 +40,40 @@ class QmonApp(App[None]):
     def __init__(self, first: Screen[Any], *, driver_class: type[Driver] | None = None) -> None:
         super().__init__(driver_class=driver_class or PatientDriver)
         self._first = first
+        self._typed = TypedKeys(self, super().on_event)
+        self._token: object = None
         self.register_theme(QMON_THEME)
         self.theme = QMON_THEME.name
 
     def get_default_screen(self) -> Screen[Any]:
         """Start with the first screen itself: an empty one below it would only be laid out for nothing."""
         return self._first
+
+    async def on_event(self, event: events.Event) -> None:
+        """Let keys wait for what the keys before them open; all but the one that ends everything."""
+        if isinstance(event, events.Key) and not event.is_forwarded and event.key != "ctrl+c":
+            await self._typed.take(event)
+        else:
+            await super().on_event(event)
+
+    def ask(self, screen: Screen[Any], questions: Coroutine[Any, Any, None]) -> None:
+        """Run something that opens dialogs as a worker of a screen; keys typed from now on are for its dialogs.
+
+        `asked` ends that earlier than the worker's end, for one that goes on with something that takes its time.
+        """
+        token = self._token = self._typed.expect()
+
+        async def run() -> None:
+            try:
+                await questions
+            finally:
+                self._typed.settle(token)
+
+        screen.run_worker(run(), group="questions")
+
+    def asked(self) -> None:
+        """Say that no further dialog is to be expected."""
+        self._typed.settle(self._token)
 
     def action_help(self) -> None:
         """Show the keys of where you are."""

@@ -17,11 +17,17 @@ ResultT = TypeVar("ResultT")
 
 
 class Dialog(ModalScreen[ResultT]):
-    """A box in the middle; its result is None when the user leaves it."""
+    """A box in the middle; its result is None when the user leaves it, `busy` while it considers what was entered."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel")]
 
+    busy = False
     _left = False
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether a key would be for this dialog: it is there, not left yet, and not about to open another."""
+        return self.is_mounted and not self._left and not self.busy
 
     def leave(self, result: ResultT | None) -> None:
         """Close with a result, once: keys typed ahead may still come in while the dialog goes."""

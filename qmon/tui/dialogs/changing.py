@@ -18,6 +18,7 @@ from qmon.errors import QmonError, Refused
 from qmon.network import change, hazards
 from qmon.network.model import Forward, Netdev, Nic
 from qmon.network.options import parse_netdev
+from qmon.tui.app import QmonApp
 from qmon.tui.dialogs.confirm import ConfirmDialog, MessageDialog
 from qmon.tui.dialogs.form import Field, FormDialog
 from qmon.tui.dialogs.menu import Choice, MenuDialog
@@ -64,8 +65,15 @@ class ChangeDialogs:
             raise Refused("the monitor is disconnected", hint="the dashboard reconnects by itself")
         return session
 
+    @property
+    def _app(self) -> QmonApp:
+        app = self._screen.app
+        assert isinstance(app, QmonApp)
+        return app
+
     def _start(self, work: Awaitable[None], what: str) -> None:
-        self._screen.run_worker(self._told(work, what), group="changes")
+        """Start something that asks in dialogs."""
+        self._app.ask(self._screen, self._told(work, what))
 
     async def _told(self, work: Awaitable[None], what: str) -> None:
         """Await something; show in full why it failed."""
@@ -74,12 +82,14 @@ class ChangeDialogs:
         except QmonError as problem:
             self._watch.log("change", f"{what}: failed: {problem.message}")
             dialog = MessageDialog(what, problem.message, hint=problem.hint or "")
-            await self._screen.app.push_screen_wait(dialog)
+            await self._app.push_screen_wait(dialog)
 
     async def _carry_out(self, intent: Intent) -> None:
         """Ask, send, tell."""
         dialog = ConfirmDialog(intent.question, intent.commands, warning=intent.warning)
-        if not await self._screen.app.push_screen_wait(dialog):
+        agreed = await self._app.push_screen_wait(dialog)
+        self._app.asked()
+        if not agreed:
             return
         if intent.patience:
             self._screen.notify(text.plain(intent.patience), markup=False)
@@ -100,11 +110,11 @@ class ChangeDialogs:
         self._start(self._add(), "Add to the VM")
 
     async def _add(self) -> None:
-        kind = await self._screen.app.push_screen_wait(MenuDialog("Add", _ADDITIONS))
+        kind = await self._app.push_screen_wait(MenuDialog("Add", _ADDITIONS))
         form = {"b": self._both, "n": self._netdev, "i": self._nic, "f": self._forward}.get(kind or "")
         if form is None:
             return
-        intent = await self._screen.app.push_screen_wait(form())
+        intent = await self._app.push_screen_wait(form())
         if intent is not None:
             await self._carry_out(intent)
 
@@ -214,13 +224,13 @@ class ChangeDialogs:
             return
         live = {tap.netdev for tap in self._watch.snapshot().taps if tap.reason is None}
         deed = self._watch.untap(netdev) if netdev in live else self._watch.tap(netdev)
-        self._start(deed, f"Tap {text.plain(netdev)}")
+        self._screen.run_worker(self._told(deed, f"Tap {text.plain(netdev)}"), group="taps")
 
     def _details(self, line: TreeLine) -> None:
         if line.subject is not None:
             title = text.plain(f"{line.kind} {line.id}")
             dialog = MessageDialog(title, details(line.subject, self._watch.snapshot()), error=False)
-            self._screen.app.push_screen(dialog)
+            self._app.push_screen(dialog)
 
     async def _link(self, nic: Nic) -> None:
         up = nic.link_up is False

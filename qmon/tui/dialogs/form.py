@@ -30,15 +30,6 @@ class Field:
     optional: bool = False
 
 
-class _FieldInput(Input):
-    """Hands enter on at once: by a message, keys typed meanwhile would still land here."""
-
-    async def action_submit(self) -> None:
-        dialog = self.screen
-        assert isinstance(dialog, FormDialog)
-        dialog.entered(self)
-
-
 class FormDialog(Dialog[ResultT], Generic[ResultT]):
     """Enter goes to the next field, in the last one it is done; the result is what `check` makes of the texts."""
 
@@ -61,7 +52,7 @@ class FormDialog(Dialog[ResultT], Generic[ResultT]):
         with Box(self._title, "Enter: next · Esc: cancel", wide=True):
             for number, field in enumerate(self._fields):
                 yield line(field.label, classes="label")
-                yield _FieldInput(
+                yield Input(
                     field.value,
                     placeholder=field.example and f"e.g. {field.example}",
                     id=f"field-{number}",
@@ -75,20 +66,24 @@ class FormDialog(Dialog[ResultT], Generic[ResultT]):
         """Start with the first field that has to be filled in, else with the first."""
         inputs = list(self.query(Input))
         pairs = zip(inputs, self._fields, strict=True)
-        next((one for one, field in pairs if not (one.value or field.optional)), inputs[0]).focus()
+        empty = (one for one, field in pairs if not (one.value or field.optional))
+        self.set_focus(next(empty, inputs[0]))
 
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:
         event.stop()
         self.query_one("#form-error", Static).update("")
 
-    def entered(self, field: Input) -> None:
+    @on(Input.Submitted)
+    def _entered(self, event: Input.Submitted) -> None:
         """Go to the field after this one; from the last, have everything checked."""
+        event.stop()
         inputs = list(self.query(Input))
-        at = inputs.index(field)
+        at = inputs.index(event.input)
         if at + 1 < len(inputs):
             self.set_focus(inputs[at + 1])
         else:
+            self.busy = True
             self._finish([one.value.strip() for one in inputs])
 
     @work(exclusive=True)
@@ -99,3 +94,5 @@ class FormDialog(Dialog[ResultT], Generic[ResultT]):
             self.query_one("#form-error", Static).update(text.plain_lines(str(problem)))
         else:
             self.leave(result)
+        finally:
+            self.busy = False

@@ -59,7 +59,7 @@ class MenuDialog(Dialog[str]):
 
     def on_mount(self) -> None:
         """Let the keys move the cursor."""
-        self.query_one(_Choices).focus()
+        self.set_focus(self.query_one(_Choices))
 
     @on(RowView.Chosen)
     def _chosen(self, event: RowView.Chosen) -> None:

@@ -190,7 +190,7 @@ class MonitorPane(Vertical):
     def action_leave(self) -> None:
         """Out of the prompt, so that other keys do what they do elsewhere; back into it."""
         prompt = self._prompt
-        (self.transcript if prompt.has_focus else prompt).focus()
+        self.screen.set_focus(self.transcript if prompt.has_focus else prompt)
 
     def action_clear(self) -> None:
         """Forget the transcript."""

@@ -198,7 +198,7 @@ class PacketsPane(Vertical):
     @on(RowView.Chosen, "#packet-list")
     def _into(self, event: RowView.Chosen) -> None:
         event.stop()
-        self.detail.focus()
+        self.screen.set_focus(self.detail)
         if self.detail.cursor is None:
             self.detail.move_to(0)
 
@@ -227,7 +227,7 @@ class PacketsPane(Vertical):
     @on(FilterBar.Left)
     def _leave_filter(self) -> None:
         self._filter.close()
-        self.packet_list.focus()
+        self.screen.set_focus(self.packet_list)
 
     def set_filter(self, expression: str) -> None:
         """Filter the list; UsageError if libpcap does not understand the expression."""
@@ -255,7 +255,7 @@ class PacketsPane(Vertical):
     def action_back(self) -> None:
         """Out: from tree or bytes to the list, from the list to all packets."""
         if not self.packet_list.has_focus:
-            self.packet_list.focus()
+            self.screen.set_focus(self.packet_list)
         elif self.packet_list.rows.filtering:
             self.set_filter("")
 

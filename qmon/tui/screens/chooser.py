@@ -121,7 +121,7 @@ class ChooserScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Start looking."""
-        self._table.focus()
+        self.set_focus(self._table)
         self._look()
         if self._problem:
             self.notify(text.plain_lines(self._problem), severity="error", timeout=15, markup=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import events, on, work
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -181,17 +181,19 @@ class DashboardScreen(TabbedScreen):
     def action_network(self) -> None:
         """Go to the network tree; over the rest where there is no room beside it."""
         self.add_class("-tree")
-        self._network.focus()
+        self.set_focus(self._network)
 
     @on(NetworkPane.Left)
     def action_leave_network(self) -> None:
         """Go back from the tree."""
         self.remove_class("-tree")
-        getattr(self.open_pane, "entry", self.open_pane).focus()
+        self.set_focus(getattr(self.open_pane, "entry", self.open_pane))
 
-    @work(group="leave", exclusive=True)
-    async def action_other_vm(self) -> None:
+    def action_other_vm(self) -> None:
         """Leave for the list of VMs, once the user has agreed to lose what was captured."""
+        self.ask(self._other_vm())
+
+    async def _other_vm(self) -> None:
         packets = self.watch_vm.store.packets
         if packets:
             warning = (

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -90,9 +90,16 @@ class TabbedScreen(Screen[None]):
         """Return what a file with these packets could be called, without time and suffix."""
         raise NotImplementedError
 
-    @work(group="save", exclusive=True)
-    async def action_save(self) -> None:
+    def ask(self, questions: Coroutine[Any, Any, None]) -> None:
+        """Run something that opens dialogs; keys typed ahead are for them."""
+        assert isinstance(self.app, QmonApp)
+        self.app.ask(self, questions)
+
+    def action_save(self) -> None:
         """Ask for a file and write the packets into it."""
+        self.ask(self._save())
+
+    async def _save(self) -> None:
         rows = self.packets.packet_list.rows
 
         async def check(values: Sequence[str]) -> str:
