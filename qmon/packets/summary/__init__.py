@@ -15,8 +15,9 @@ from qmon.packets.summary import link
 from qmon.packets.summary.line import Line
 from qmon.text import plain
 
-# No header worth a word lies behind these many bytes.
+# Few frames have a header behind these many bytes; for those that do, this is the most that is looked at.
 LOOK_BYTES = 4096
+_MOST_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +38,7 @@ def summarise(frame: bytes | memoryview, link_type: int, *, length: int | None =
 
 def worded(frame: bytes | memoryview, length: int, begin: Callable[[Line], None]) -> Summary:
     """Word a frame that had `length` bytes on the wire; `begin` words what it begins with."""
-    captured = len(frame)
-    line = Line(bytes(frame[:LOOK_BYTES]), length)
-    try:
-        begin(line)
-    except (IndexError, struct.error):
-        cut = line.length > captured
-        line.info = f"{line.info} [cut short by the capture]" if cut else f"{line.info} [malformed]"
-    except Exception:  # noqa: BLE001  A mistake of ours in wording one packet must not end the list of all.
-        line.info = f"{line.info} [could not be read]"
+    line = _word(frame, length, begin, LOOK_BYTES)
     # Names and text from the packet were made plain where they were read; this is the net below.
     info = line.info.strip()
     return Summary(
@@ -54,3 +47,19 @@ def worded(frame: bytes | memoryview, length: int, begin: Callable[[Line], None]
         line.protocol if line.protocol.isprintable() else plain(line.protocol),
         info if info.isprintable() else plain(info),
     )
+
+
+def _word(frame: bytes | memoryview, length: int, begin: Callable[[Line], None], look: int) -> Line:
+    line = Line(bytes(frame[:look]), length)
+    try:
+        begin(line)
+    except (IndexError, struct.error):
+        if look < len(frame):
+            if look < _MOST_BYTES:
+                return _word(frame, length, begin, _MOST_BYTES)
+            line.info += " [too long to be read]"
+        else:
+            line.info += " [cut short by the capture]" if length > len(frame) else " [malformed]"
+    except Exception:  # noqa: BLE001  A mistake of ours in wording one packet must not end the list of all.
+        line.info += " [could not be read]"
+    return line

@@ -271,6 +271,6 @@ def _may_speak(work: _Work, rows: I64, header_bytes: I64) -> Mask:
     )
     first = work.window(rows, header_bytes, 3)
     mask: Mask = _TCP_LOOKED_INTO.take(source) | _TCP_LOOKED_INTO.take(destination)
-    mask |= (first[:, 0] >= 20) & (first[:, 0] <= 23) & (first[:, 1] == 3)
+    mask |= (first[:, 0] >= 20) & (first[:, 0] <= 24) & (first[:, 1] == 3)
     mask |= _IN_METHOD.take(first).all(axis=1)
     return mask

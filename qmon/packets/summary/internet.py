@@ -70,7 +70,7 @@ def version6(line: Line, at: int) -> None:
     at += 40
     if payload:
         line.limit(at + payload)
-    for _ in range(16):
+    while True:  # Each header takes bytes, so that there is an end.
         if following == 44:
             part, number = line.u16(at + 2), line.u32(at + 4)
             if part & 0xFFF9:
@@ -108,26 +108,33 @@ def carried(line: Line, at: int, protocol: int) -> None:
 def arp(line: Line, at: int) -> None:
     """Word an ARP (or RARP) packet."""
     line.set("ARP", "")
-    kind, protocol, sizes, operation = line.u16(at), line.u16(at + 2), line.u16(at + 4), line.u16(at + 6)
-    if protocol != 0x800 or sizes != 0x0604:
-        line.info = f"hardware type {kind}, protocol type 0x{protocol:04x}, opcode {operation}"
-        return
-    sender, asked = line.bytes(at + 14, 4), line.bytes(at + 24, 4)
-    mine, theirs = mac(line.bytes(at + 8, 6)), mac(line.bytes(at + 18, 6))
+    protocol, operation = line.u16(at + 2), line.u16(at + 6)
+    hardware_size, protocol_size = line.data[at + 4], line.data[at + 5]
+    # RFC 826 leaves kinds and sizes of addresses open: serial lines have none of hardware, others have longer ones.
+    place, ends = at + 8, []
+    for size in (hardware_size, protocol_size) * 2:
+        ends.append(line.bytes(place, size))
+        place += size
+    mine, theirs = mac(ends[0]), mac(ends[2])
+    is_ip = protocol == 0x800 and protocol_size == 4
+    sender, asked = ((ipv4(end) if is_ip else end.hex()) for end in (ends[1], ends[3]))
     if operation == 1:
         if sender == asked:
-            line.info = f"ARP Announcement for {ipv4(sender)}"
-        elif sender == bytes(4):
-            line.info = f"Who has {ipv4(asked)}? (ARP Probe)"
+            line.info = f"ARP Announcement for {sender}"
+        elif is_ip and sender == "0.0.0.0":
+            line.info = f"Who has {asked}? (ARP Probe)"
         else:
-            line.info = f"Who has {ipv4(asked)}? Tell {ipv4(sender)}"
+            line.info = f"Who has {asked}? Tell {sender}"
     elif operation == 2:
-        line.info = f"{ipv4(sender)} is at {mine}"
+        line.info = f"{sender} is at {mine}"
         if sender == asked:
-            line.info = f"Gratuitous ARP for {ipv4(sender)} (Reply)"
+            line.info = f"Gratuitous ARP for {sender} (Reply)"
     elif operation in (3, 4):
-        known = f"Who is {theirs}? Tell {mine}" if operation == 3 else f"{theirs} is at {ipv4(asked)}"
-        line.set("RARP", known)
+        line.set("RARP", f"Who is {theirs}? Tell {mine}" if operation == 3 else f"{theirs} is at {asked}")
+    elif operation in (8, 9):
+        line.set(
+            "Inverse ARP", f"Who is {theirs}? Tell {mine}" if operation == 8 else f"{mine} is at {sender}"
+        )
     else:
         line.info = f"opcode {operation}"
 

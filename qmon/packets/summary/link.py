@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qmon.packets.summary import internet, services
+from qmon.packets.summary import internet, radio, services
 from qmon.packets.summary.line import Line, mac
 from qmon.text import plain_bytes
 
@@ -111,7 +111,7 @@ def logical_link(line: Line, at: int) -> None:
     """Word an 802.2 LLC header and what follows."""
     line.set("LLC", "")
     destination, source, control = line.data[at], line.data[at + 1], line.data[at + 2]
-    if destination == 0x42 and control == 3:
+    if destination == source == 0x42 and control == 3:
         _spanning_tree(line, at + 3)
     elif destination == 0xAA and control == 3:
         organisation, kind = line.bytes(at + 3, 3), line.u16(at + 6)
@@ -245,20 +245,6 @@ def _cisco_hdlc(line: Line, at: int) -> None:
         _osi(line, at + 5)
 
 
-def _radio(line: Line, at: int) -> None:
-    """802.11, with or without the header of radiotap in front: who sends to whom."""
-    line.set("802.11", "")
-    line.destination = mac(line.bytes(at + 4, 6))
-    line.source = mac(line.bytes(at + 10, 6))
-    names = ("Management", "Control", "Data", "Extension")
-    line.info = f"{names[line.data[at] >> 2 & 3]} frame, subtype {line.data[at] >> 4}"
-
-
-def _radiotap(line: Line, at: int) -> None:
-    line.set("802.11", "")
-    _radio(line, at + int.from_bytes(line.bytes(at + 2, 2), "little"))
-
-
 def _null(line: Line, at: int) -> None:
     """BSD loopback: the address family in the order of the machine that captured."""
     line.set("NULL", "")
@@ -293,8 +279,12 @@ def ethertype_or_llc(line: Line, at: int, kind: int) -> None:
 
 
 def _ppp_hdlc(line: Line, at: int) -> None:
-    line.set("PPP", "")
-    _ppp(line, at)
+    """PPP as in HDLC frames, or, told apart by the first byte (RFC 1547 4.3.1), Cisco's own framing."""
+    if line.data[at] in (0x0F, 0x8F):
+        _cisco_hdlc(line, at)
+    else:
+        line.set("PPP", "")
+        _ppp(line, at)
 
 
 def _exported(line: Line, at: int) -> None:
@@ -339,10 +329,13 @@ LINKS: dict[int, Callable[[Line, int], None]] = {
     50: _ppp_hdlc,
     101: internet.any_version,
     104: _cisco_hdlc,
-    105: _radio,
+    105: radio.radio,
     108: _null,
     113: _cooked,
-    127: _radiotap,
+    119: radio.prism,
+    127: radio.radiotap,
+    163: radio.avs,
+    192: radio.per_packet,
     228: internet.version4,
     229: internet.version6,
     252: _exported,
@@ -350,8 +343,6 @@ LINKS: dict[int, Callable[[Line, int], None]] = {
 }
 NAMES = {
     6: "TR",
-    119: "802.11",
-    163: "802.11",
     189: "USB",
     195: "802.15.4",
     201: "HCI",

@@ -23,6 +23,38 @@ def dns(line: Line, at: int) -> None:
     _message(line, at)
 
 
+def dns_in_stream(line: Line, at: int) -> None:
+    """Word the DNS messages that begin at a place of a TCP stream, each behind its length, if they are whole.
+
+    A segment from the middle of a long answer begins with two bytes that are no length: what follows then is no
+    message either.
+    """
+    words: list[str] = []
+    while at + 14 <= len(line.data) and len(words) < 4:
+        stop = at + 2 + line.u16(at)
+        if stop > line.end or not _is_message(line, at + 2, stop):
+            break
+        _message(line, at + 2)
+        words.append(line.info)
+        at = stop
+    if words:
+        line.set("DNS", " ".join(words))
+
+
+def _is_message(line: Line, at: int, stop: int) -> bool:
+    """Say whether a header is one, and the questions behind it are."""
+    if stop < at + 12 or line.u16(at + 2) >> 11 & 0xF not in tables.DNS_OPCODES or line.data[at + 3] & 0x40:
+        return False
+    place = at + 12
+    for _ in range(min(line.u16(at + 4), _RECORDS)):
+        try:
+            _, place = _name(line, place, at)
+        except IndexError:
+            return False
+        place += 4
+    return place <= stop
+
+
 def mdns(line: Line, at: int) -> None:
     """Word an mDNS message, whose questions say whether the answer may come by unicast."""
     line.set("MDNS", "")

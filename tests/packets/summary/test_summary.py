@@ -3,55 +3,24 @@
 from __future__ import annotations
 
 import struct
-import subprocess
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from qmon.packets.files.source import CaptureFile
 from qmon.packets.summary import Summary, link, summarise
 from qmon.packets.summary.line import Line
 from qmon.text import plain
+from tests.packets.summary.tshark import columns, ours, tshark
 from tests.packets.traffic import damaged, frames, write_pcap
 
 FIXTURES = sorted((Path(__file__).parents[3] / "fixtures").glob("*/captures/*.pcap"))
 NAMES = sorted(frames())
 # Alone, a packet does not tell these: tshark reassembles streams and datagrams, and guesses by ports we do not.
 DIFFERENT = {
-    "tls hello",  # Our hello is cut short on purpose; tshark waits for the rest.
     "udp no checksum",  # Port 2222 is EtherNet/IP's to tshark.
 }
-
-
-def tshark(path: Path) -> list[Summary]:
-    columns = ("Source", "Destination", "Protocol", "Info")
-    told = subprocess.run(
-        ["tshark", "-n", "-r", path, "-T", "fields", "-E", "separator=\x01"]
-        + [word for column in columns for word in ("-e", f"_ws.col.{column}")],
-        capture_output=True,
-        timeout=60,
-        check=True,
-    )
-    lines = told.stdout.decode("utf-8", "backslashreplace").splitlines()
-    return [Summary(*line.split("\x01", 3)) for line in lines]
-
-
-def ours(path: Path) -> list[Summary]:
-    summaries = []
-    with CaptureFile(path) as capture:
-        while (batch := capture.read_batch()) is not None:
-            link_types = [interface.link_type for interface in capture.interfaces]
-            for i in range(len(batch)):
-                length = int(batch.length[i])
-                summaries.append(summarise(batch.frame(i), link_types[batch.interface[i]], length=length))
-    return summaries
-
-
-def columns(summary: Summary) -> tuple[str, str, str]:
-    ends = [end.replace("Broadcast", "ff:ff:ff:ff:ff:ff") for end in (summary.source, summary.destination)]
-    return ends[0], ends[1], summary.protocol
 
 
 def test_columns_as_in_tshark(tmp_path: Path) -> None:
@@ -136,7 +105,10 @@ def test_damaged_frames_are_named_as_tshark_does_but_for_known_ones(tmp_path: Pa
         ("tftp read", "Read Request, File: boot.ipxe, Transfer type: octet, blksize=1432"),
         ("tftp error", "Error Code, Code: File not found, Message: File not found"),
         ("http get", "GET /boot.ipxe HTTP/1.1"),
-        ("tls hello", "Client Hello (SNI=example.org)"),
+        (
+            "tls hello",
+            "40013 → 443 [PSH, ACK] Seq=1000 Ack=2000 Win=8192 Len=142 [begins a TLS Client Hello (SNI=example.org)]",
+        ),
         ("icmp6 ns", "Neighbor Solicitation for fec0::2 from 52:54:00:12:34:56"),
         ("ipv6 first fragment", "IPv6 fragment (off=0 more=y ident=0x00000005 nxt=17)"),
         ("unknown ethertype", "Ethernet II, type 0x1234, 46 bytes"),
