@@ -23,7 +23,7 @@ from qmon.monitor.discovery import MonitorSocket, Vm, list_vms
 
 ANSWER_S = 0.06
 _LONGEST_LINE = 1 << 20
-_ASKED = (
+_ASKED: tuple[dict[str, object], ...] = (
     {"execute": "qmp_capabilities"},
     {"execute": "human-monitor-command", "arguments": {"command-line": "info network"}},
 )
@@ -99,7 +99,7 @@ def _asking(answers: dict[int, str], pid: int, monitor: MonitorSocket, deadline:
 def _ask_into(answers: dict[int, str], pid: int, monitor: MonitorSocket, deadline: float) -> None:
     try:
         answers[pid] = _ask(_door(monitor), deadline)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return  # It gave no answer in time, or none of QMP's: its command line will do.
 
 
@@ -116,11 +116,14 @@ def _ask(address: Address, deadline: float) -> str:
     """Return the text of `info network`; OSError or ValueError where it is not to be had."""
     with _connected(address, deadline) as monitor:
         lines = _lines(monitor, deadline)
-        next(lines)  # The greeting.
+        # Late replies to a client that has left may come before the greeting, and after it.
+        next(said for said in lines if "QMP" in said)
         answer: object = None
-        for request in _ASKED:
-            monitor.sendall(json.dumps(request).encode() + b"\n")
-            answer = next(reply["return"] for reply in lines if "return" in reply)
+        for number, request in enumerate(_ASKED):
+            monitor.sendall(json.dumps({**request, "id": f"qmon-{number}"}).encode() + b"\n")
+            answer = next(said for said in lines if said.get("id") == f"qmon-{number}").get("return")
+            if answer is None:
+                raise ValueError("refused")
     return str(answer).replace("\r\n", "\n")
 
 
@@ -137,14 +140,14 @@ def _connected(address: Address, deadline: float) -> socket.socket:
 
 
 def _lines(monitor: socket.socket, deadline: float) -> Iterator[dict[str, object]]:
-    """Yield what the monitor says, until an error of its, its end, too long a line, or the deadline: ValueError."""
+    """Yield what the monitor says, until its end, too long a line (ValueError) or the deadline (TimeoutError)."""
     heard = b""
     while len(heard) < _LONGEST_LINE:
         line, ended, rest = heard.partition(b"\n")
         if ended:
             heard = rest
             said = json.loads(line)
-            if not isinstance(said, dict) or "error" in said:
+            if not isinstance(said, dict):
                 break
             yield said
             continue

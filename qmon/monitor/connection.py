@@ -7,6 +7,7 @@ or what to do when the peer is gone: it says so and stays closed.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import socket
 import struct
@@ -21,9 +22,11 @@ from qemu.qmp.qmp_client import GreetingError, NegotiationError
 from qmon.errors import CannotAttach, Interrupted, Refused, TimedOut
 from qmon.monitor.bounds import check_arguments, nests_too_deeply
 from qmon.monitor.shapes import is_as_expected
+from qmon.monitor.version import Version
 from qmon.text import cut, plain, plain_bytes
 
-GREETING_LIMIT_BYTES = 64 << 10
+# With what comes before it: late replies to a client that has left.
+GREETING_LIMIT_BYTES = 16 << 20
 MESSAGE_LIMIT_BYTES = 64 << 20  # QEMU's own limit for one token (qobject/json-lexer.c).
 CLOSING_S = 1.0
 _READ_BYTES = 256 << 10
@@ -40,8 +43,16 @@ _LOG_NAME = "qmon"
 logging.getLogger("qemu.qmp.protocol").getChild(_LOG_NAME).disabled = True
 
 
-class TooLong(ProtocolError):
-    """A line is longer than any QMP peer would send."""
+class NotQmp(ProtocolError):
+    """What was said is nothing a QMP peer would say."""
+
+
+class Declined(CannotAttach):
+    """The peer hung up with an error in place of a greeting; `qmp_class` is the error's."""
+
+    def __init__(self, message: str, *, qmp_class: str) -> None:
+        super().__init__(message)
+        self.qmp_class = qmp_class
 
 
 class NotSent(Interrupted):
@@ -67,25 +78,32 @@ def _may_be_greeting(start: bytes | bytearray) -> bool:
 
 
 class _Client(QMPClient):
-    """`QMPClient` with bounded lines, no event history, and no way for a reply to stall or end the reader."""
+    """`QMPClient` with bounded lines, no event history, and no way for a reply to stall or end the reader.
+
+    Before the greeting, and before the answer to what negotiates, late replies to a client that has left may come:
+    QEMU sends them to whoever connects next. They are skipped; `skipped` is the last one.
+    """
 
     def __init__(self, on_event: Callable[[RawMessage], None]) -> None:
         super().__init__(_LOG_NAME, readbuflen=_READ_BYTES)
         self.greeted: RawMessage = {}
         self.unparsed = bytearray()
+        self.skipped: RawMessage = {}
+        self._negotiated = False
+        self._greeting_left_bytes = GREETING_LIMIT_BYTES
         self._on_event = on_event
 
     async def _readline(self) -> bytes:
         """Return the next message: a line, or several from a brace alone to a brace alone (`-qmp-pretty`)."""
         assert self._reader is not None
-        limit = MESSAGE_LIMIT_BYTES if self.greeted else GREETING_LIMIT_BYTES
+        limit = MESSAGE_LIMIT_BYTES if self.greeted else self._greeting_left_bytes
         buffer, searched = self.unparsed, 0
         while not (end := _end_of_message(buffer, searched)):
             searched = max(len(buffer) - _LONGEST_END_BYTES, 0)
             if not self.greeted and not _may_be_greeting(buffer):
                 raise ProtocolError("not a QMP greeting")
             if len(buffer) > limit:
-                raise TooLong(f"a message of more than {limit} bytes")
+                raise NotQmp(self._too_long())
             chunk = await self._reader.read(_READ_BYTES)
             if not chunk:
                 raise EOFError
@@ -94,9 +112,34 @@ class _Client(QMPClient):
         if not self.greeted and not _may_be_greeting(message):
             raise ProtocolError("not a QMP greeting")
         del buffer[:end]
+        if not self.greeted:
+            self._greeting_left_bytes -= end
         return message
 
+    def _too_long(self) -> str:
+        if self.greeted:
+            return f"a message of more than {MESSAGE_LIMIT_BYTES} bytes"
+        return f"no greeting in {GREETING_LIMIT_BYTES} bytes"
+
     async def _do_recv(self) -> Message:
+        while not self._is_awaited(message := await self._next()):
+            self.skipped = dict(message)
+        return message
+
+    def _is_awaited(self, message: Message) -> bool:
+        if self._negotiated:
+            return True
+        if self.greeted:
+            self._negotiated = "id" not in message and "event" not in message
+            return self._negotiated
+        if "QMP" in message:
+            try:
+                Version.from_greeting(message)
+            except ValueError as problem:
+                raise NotQmp(str(problem)) from problem
+        return "QMP" in message
+
+    async def _next(self) -> Message:
         text = await self._readline()
         while not text.strip():
             text = await self._readline()
@@ -193,6 +236,7 @@ class Connection:
 
     def __init__(self, client: _Client, sock: socket.socket) -> None:
         self.greeting: RawMessage = client.greeted
+        self.version = Version.from_greeting(client.greeted)
         self.is_unix = sock.family == socket.AF_UNIX
         self.peer_pid, self.peer_uid = _peer(sock) if self.is_unix else (None, None)
         self._client = client
@@ -214,7 +258,7 @@ class Connection:
         except TimeoutError:
             raise CannotAttach(_silence(client, timeout_s)) from None
         except ConnectError as problem:
-            raise CannotAttach(_no_greeting(client, problem.exc)) from problem
+            raise _no_greeting(client, problem.exc) from problem
         finally:
             if not client.greeted:
                 sock.close()
@@ -318,19 +362,30 @@ def _silence(client: _Client, timeout_s: float) -> str:
         return f"only part of a QMP greeting came within {timeout_s:.2g} s: '{seen}'"
     if client.greeted:
         return f"it greeted, but did not answer within {timeout_s:.2g} s"
-    return f"no QMP greeting came within {timeout_s:.2g} s"
+    return f"no QMP greeting came within {timeout_s:.2g} s{_said(client)}"
 
 
-def _no_greeting(client: _Client, problem: Exception) -> str:
+def _said(client: _Client) -> str:
+    """Return what came in place of a greeting, as the end of a sentence."""
+    if not client.skipped:
+        return ""
+    return f"; it said '{cut(plain(json.dumps(client.skipped)), 80)}'"
+
+
+def _no_greeting(client: _Client, problem: Exception) -> CannotAttach:
     seen = cut(plain_bytes(bytes(client.unparsed[:200])), 80)
     if b" monitor - type 'help'" in client.unparsed:
-        return "this is a human monitor (HMP), not QMP"
+        return CannotAttach("this is a human monitor (HMP), not QMP")
     if isinstance(problem, GreetingError | NegotiationError):
         problem = problem.exc
     if isinstance(problem, EOFError):
-        return "the connection was closed before a QMP greeting came"
+        error = client.skipped.get("error")
+        if not client.greeted and isinstance(error, dict):
+            return Declined(plain(str(error.get("desc"))), qmp_class=str(error.get("class")))
+        return CannotAttach(f"the connection was closed before a QMP greeting came{_said(client)}")
     if isinstance(problem, OSError):
-        return f"the connection failed: {problem.strerror or problem}"
-    if isinstance(problem, TooLong):
-        return f"this is not a QMP monitor: {problem}"
-    return f"this is not a QMP monitor: it says '{seen}'" if seen else "this is not a QMP monitor"
+        return CannotAttach(f"the connection failed: {problem.strerror or problem}")
+    if isinstance(problem, NotQmp):
+        return CannotAttach(f"this is not a QMP monitor: {problem}")
+    says = f": it says '{seen}'" if seen else ""
+    return CannotAttach(f"this is not a QMP monitor{says}")

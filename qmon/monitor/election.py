@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from qmon.errors import CannotAttach
 from qmon.monitor import processes, relay
 from qmon.monitor.aside import aside
-from qmon.monitor.connection import Connection, RawMessage
+from qmon.monitor.connection import Connection, Declined, RawMessage
 from qmon.monitor.dial import dial
 from qmon.monitor.sharing import Lock, NotPrivate, Place
 
@@ -32,6 +32,7 @@ SECOND_MONITOR = (
     "Give the VM a second monitor when it is started: -qmp unix:/tmp/second.sock,server=on,wait=off "
     "(then: qmon --vm /tmp/second.sock …)."
 )
+_LEAVE_ROOM = f"End one of those, or start the VM with a second monitor. {SECOND_MONITOR}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +64,17 @@ async def join(
     """Return a way to the monitor at `address`; `CannotAttach` says who or what is in the way."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
-    place = _place(address) if share else None
-    if place is None:
+    patience_end = min(loop.time() + patience_s, deadline)
+    if not share:
         return Joined(await _attach(address, deadline, patience_s, on_event), None, None)
+    try:
+        place = Place.of(address)
+    except NotPrivate as problem:
+        return Joined(await _attach_unshared(address, deadline, patience_s, on_event, problem), None, None)
     while True:
         try:
             joined = await _hold(address, place, deadline, patience_s, on_event)
-            joined = joined or await _join_relay(address, place, deadline, on_event)
+            joined = joined or await _join_relay(address, place, deadline, patience_end, on_event)
         except NotPrivate as problem:
             raise CannotAttach(
                 f"cannot attach to {address}: {problem.message}", hint=problem.hint
@@ -98,11 +103,16 @@ async def _hold(
         raise
 
 
-def _place(address: Address) -> Place | None:
+async def _attach_unshared(
+    address: Address, deadline: float, patience_s: float, on_event: OnEvent, why: NotPrivate
+) -> Connection:
+    """Attach to a monitor that cannot be shared, which can still be used by one at a time."""
     try:
-        return Place.of(address)
-    except NotPrivate:
-        return None  # A monitor that cannot be shared can still be used.
+        return await _attach(address, deadline, patience_s, on_event)
+    except Busy as problem:
+        raise CannotAttach(
+            f"{problem.message}; qmon cannot share monitors here: {why.message}", hint=why.hint
+        ) from problem
 
 
 async def _attach(address: Address, deadline: float, patience_s: float, on_event: OnEvent) -> Connection:
@@ -122,8 +132,10 @@ async def _attach(address: Address, deadline: float, patience_s: float, on_event
         raise _explained(address, problem, vm) from problem
 
 
-async def _join_relay(address: Address, place: Place, deadline: float, on_event: OnEvent) -> Joined | None:
-    """Join the qmon that holds the monitor; None if it does not listen (yet, or any more)."""
+async def _join_relay(
+    address: Address, place: Place, deadline: float, patience_end: float, on_event: OnEvent
+) -> Joined | None:
+    """Join the qmon that holds the monitor; None if it does not listen (yet, or any more) or is full for the moment."""
     loop = asyncio.get_running_loop()
     sock = place.connect()
     if sock is None:
@@ -137,6 +149,11 @@ async def _join_relay(address: Address, place: Place, deadline: float, on_event:
             sock, timeout_s=max(deadline - loop.time(), 0.1), on_event=on_event
         )
     except CannotAttach as problem:
+        full = isinstance(problem, Declined) and problem.qmp_class == relay.FULL_CLASS
+        if full and loop.time() >= patience_end:
+            raise CannotAttach(
+                f"cannot attach to {address}: {problem.message}", hint=_LEAVE_ROOM
+            ) from problem
         if loop.time() < deadline:
             return None  # It ended just now: its successor will listen.
         raise CannotAttach(
@@ -171,7 +188,11 @@ async def _stopped(address: Address, holder: int) -> CannotAttach:
     )
 
 
-async def _busy(address: Address, clients: processes.Clients) -> CannotAttach:
+class Busy(CannotAttach):
+    """The monitor has a client already."""
+
+
+async def _busy(address: Address, clients: processes.Clients) -> Busy:
     holder = await _owner(clients.inodes)
     if holder:
         who = f"it already has a client: {holder}"
@@ -180,7 +201,7 @@ async def _busy(address: Address, clients: processes.Clients) -> CannotAttach:
     else:
         listener = await _owner((clients.listener,))
         who = "it has not released its last client yet" + (f"; it belongs to {listener}" if listener else "")
-    return CannotAttach(
+    return Busy(
         f"cannot attach to {address}: {who}", hint=f"A monitor serves one client at a time. {SECOND_MONITOR}"
     )
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from qmon.monitor.strangers import read_start
 from qmon.monitor.unix import abstract_name
-from qmon.text import cut, plain_bytes
+from qmon.text import cut, plain, plain_bytes
 
 if TYPE_CHECKING:
     from qmon.monitor.address import Address, TcpAddress, UnixAddress
@@ -86,6 +86,16 @@ def is_stopped(pid: int) -> bool:
     """Tell whether a process is stopped (by Ctrl-Z, SIGSTOP or a debugger)."""
     stat = _stat(pid)
     return stat is not None and stat.state in _STOPPED
+
+
+def user_name(uid: int) -> str:
+    """Return a user's name, or its number in words where it has none here."""
+    import pwd
+
+    try:
+        return plain(pwd.getpwuid(uid).pw_name)
+    except KeyError:
+        return f"uid {uid}"
 
 
 def start_ticks(pid: int) -> int | None:

@@ -7,7 +7,6 @@ never connect, and never call a socket a VM's because of its name alone.
 from __future__ import annotations
 
 import os
-import pwd
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,10 +221,7 @@ def _namespace(pid: int | str, kind: str) -> str:
 
 def _of_another_user(pid: int, what: str) -> _Unreachable:
     uid = Path(f"/proc/{pid}").stat().st_uid
-    try:
-        name = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        name = f"uid {uid}"
+    name = processes.user_name(uid)
     whom = name if uid == 0 else f"{name} or root"
     return _Unreachable(f"only {whom} {what}", f"Run qmon as {whom}.")
 

@@ -326,7 +326,9 @@ class Relay:
             return False
         if len(self._clients) < CLIENT_LIMIT:
             return True
-        reason = f"the qmon that holds the monitor serves {CLIENT_LIMIT} others, and no more at a time"
+        reason = (
+            f"the qmon that holds it (pid {os.getpid()}) is full: it already serves {CLIENT_LIMIT} others"
+        )
         with suppress(OSError):
             sock.send(encode(_error(FULL_CLASS, reason)))
         return False

@@ -90,7 +90,7 @@ class Session:
         session = cls(address, command_timeout_s=command_timeout_s)
         joined = await join(address, timeout_s=timeout_s, share=share, on_event=session._hear)
         session.greeting = joined.connection.greeting
-        session.version = Version.from_greeting(session.greeting)
+        session.version = joined.connection.version
         session._use(joined)
         session._life = asyncio.create_task(session._live(joined), name=f"monitor of {address}")
         await asyncio.sleep(0)  # From here on the relay, if it is ours, listens.

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qmon.errors import QmonError
+from qmon.monitor.processes import user_name
 from qmon.monitor.unix import socket_name, unix_socket
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _BACKLOG = 64
 _LOOPBACK_NAMES = frozenset({"", "localhost", "0.0.0.0", "::", "::1"})
+_KINDS = {stat.S_IFREG: "file", stat.S_IFLNK: "symbolic link", stat.S_IFSOCK: "socket", stat.S_IFIFO: "pipe"}
 
 
 class NotPrivate(QmonError):
@@ -57,12 +59,25 @@ def _made_private(path: Path, uid: int) -> Path:
         found = path.lstat()
     except OSError as problem:
         raise NotPrivate(f"cannot use {path} for sharing monitors: {problem.strerror}") from problem
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid or found.st_mode & 0o077:
-        raise NotPrivate(
-            f"{path} is not a directory of this user alone",
-            hint=f"Remove it, or: chmod 700 {path}",
-        )
+    if why := _why_not_private(path, found, uid):
+        raise why
     return path
+
+
+def _why_not_private(path: Path, found: os.stat_result, uid: int) -> NotPrivate | None:
+    kind = "directory" if stat.S_ISDIR(found.st_mode) else _KINDS.get(stat.S_IFMT(found.st_mode), "device")
+    if found.st_uid != uid:
+        whose = user_name(found.st_uid)
+        return NotPrivate(
+            f"{path} is a {kind} of {whose}, who could read along",
+            hint=f"Have it removed by {whose} or root, or set XDG_RUNTIME_DIR to a directory of your own (mode 700).",
+        )
+    if kind != "directory":
+        return NotPrivate(f"{path} is a {kind}, not a directory", hint=f"Remove it: rm {path}")
+    if found.st_mode & 0o077:
+        mode = f"{stat.S_IMODE(found.st_mode):o}"
+        return NotPrivate(f"{path} is open to other users (mode {mode})", hint=f"Close it: chmod 700 {path}")
+    return None
 
 
 def relay_path(address: Address) -> Path:

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+# QEMU's highest micro number so far is 99.
+_HIGHEST = 9999
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Version:
@@ -21,12 +24,16 @@ class Version:
 
     @classmethod
     def from_greeting(cls, greeting: Mapping[str, Any]) -> Self:
-        """Read it from a QMP greeting; all zeros where the greeting does not say."""
+        """Read it from a QMP greeting (qapi/control.json, VersionInfo); ValueError says what is wrong with it."""
         try:
             version = greeting["QMP"]["version"]
-            numbers = version["qemu"]
-            return cls(
-                int(numbers["major"]), int(numbers["minor"]), int(numbers["micro"]), str(version["package"])
-            )
-        except (KeyError, TypeError, ValueError):
-            return cls(0, 0, 0)
+            numbers = [version["qemu"][name] for name in ("major", "minor", "micro")]
+            package = version.get("package", "")
+        except (KeyError, TypeError, AttributeError):
+            raise ValueError("its greeting gives no version") from None
+        if not all(type(number) is int and 0 <= number <= _HIGHEST for number in numbers):
+            raise ValueError("the version in its greeting is not three whole numbers")
+        if not isinstance(package, str):
+            raise ValueError("the package in its greeting is not a text")
+        major, minor, micro = numbers
+        return cls(major, minor, micro, package)

@@ -55,13 +55,16 @@ def until_left(client: socket.socket) -> None:
         pass
 
 
-def good(client: socket.socket) -> None:
-    client.sendall(GREETING)
+def good(client: socket.socket, greeting: bytes = GREETING) -> None:
+    client.sendall(greeting)
     with client.makefile("rb") as lines:
-        assert json.loads(lines.readline())["execute"] == "qmp_capabilities"
-        client.sendall(b'{"return": {}}\r\n{"event": "RESUME", "timestamp": {}}\r\n')
-        assert json.loads(lines.readline())["execute"] == "human-monitor-command"
-        answer = json.dumps({"return": NETWORK}).encode() + b"\r\n"
+        request = json.loads(lines.readline())
+        assert request["execute"] == "qmp_capabilities"
+        answer = json.dumps({"return": {}, "id": request["id"]}).encode() + b"\r\n"
+        client.sendall(answer + b'{"event": "RESUME", "timestamp": {}}\r\n')
+        request = json.loads(lines.readline())
+        assert request["execute"] == "human-monitor-command"
+        answer = json.dumps({"return": NETWORK, "id": request["id"]}).encode() + b"\r\n"
         client.sendall(answer[:10])
         client.sendall(answer[10:])
         assert not lines.readline()
@@ -84,10 +87,23 @@ def test_a_monitor_that_answers(runtime_directory: Path, monkeypatch: pytest.Mon
         assert netdevs() == (("hot", "user, e1000"),)
 
 
+LATE = b'{"return": {}}\r\n{"error": {"class": "GenericError", "desc": "no"}, "id": 7}\r\n'
+
+
+def test_late_replies_to_a_client_that_left(runtime_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def talk(client: socket.socket) -> None:
+        good(client, LATE + GREETING + LATE)
+
+    vm_at(runtime_directory / "m", monkeypatch)
+    with monitor(runtime_directory / "m", talk):
+        assert netdevs() == (("hot", "user, e1000"),)
+
+
 @pytest.mark.parametrize(
     "said",
     [
         b"",
+        b'{"a":' * 5000 + b"\n",
         b"SSH-2.0-OpenSSH\r\n",
         b"\x00\xff\n",
         b"[1, 2]\n",

@@ -133,6 +133,16 @@ class FakeMonitor:
         if self._client is not None:
             self._client.shut()
 
+    async def is_left(self) -> bool:
+        """Wait until the client has hung up; false if that takes too long."""
+        assert self._client is not None
+        try:
+            async with asyncio.timeout(5):
+                await self._client.left.wait()
+        except TimeoutError:
+            return False
+        return True
+
     async def wait_for(self, command: str) -> dict[str, Any]:
         """Wait until a command has come; its arguments."""
 
@@ -272,6 +282,7 @@ class _Client:
         self._messages: deque[dict[str, Any]] = deque()
         self._out_bytes = 0
         self._ended = asyncio.Event()
+        self.left = asyncio.Event()
 
     async def send(self, message: Mapping[str, Any]) -> None:
         await self.send_bytes(json.dumps(message).encode() + b"\r\n")
@@ -306,6 +317,7 @@ class _Client:
                     continue
             data = await self._read()
             if not data:
+                self.left.set()
                 return None
             self._text += data.decode()
         return self._messages.popleft()

@@ -47,7 +47,7 @@ async def error_of(awaitable: Awaitable[object]) -> QmonError:
         (b'{"a":' * 3000 + b"\n", "not a QMP monitor"),
         (b'{"number": ' + b"9" * 5000 + b"}\n", "not a QMP monitor"),
         (b'{"\xff": 1}\n', "not a QMP monitor"),
-        (b"{" + b" " * 70_000, "a message of more than 65536 bytes"),
+        (b'{"unlike": "QMP"}\n', 'it said \'{"unlike": "QMP"}\''),
         (b'{"QMP": {"version"', "only part of a QMP greeting"),
         (b"", "no QMP greeting came within"),
     ],
@@ -61,6 +61,94 @@ async def test_what_is_no_monitor_is_said(fake_monitor: FakeMonitor, greeting: b
     assert error.message == plain(error.message)
 
 
+VERSION = {"major": 7, "minor": 2, "micro": 22}
+
+
+def greeting(version: object) -> bytes:
+    return json.dumps({"QMP": {"version": version, "capabilities": []}}).encode() + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        *(
+            {"qemu": {**VERSION, "major": wrong}, "package": ""}
+            for wrong in ("7", None, True, -1, 7.0, [], {})
+        ),
+        *({"qemu": {**VERSION, "micro": wrong}, "package": ""} for wrong in (float("nan"), 10**30, 10000)),
+        {"qemu": VERSION, "package": 5},
+        {"qemu": {"major": 7, "minor": 2}},
+        {"qemu": "7.2.22"},
+        {},
+    ],
+)
+async def test_a_greeting_with_an_impossible_version(fake_monitor: FakeMonitor, version: object) -> None:
+    fake_monitor.greeting = greeting(version)
+    error = await error_of(Session.attach(fake_monitor.address, timeout_s=FAST_S))
+    assert isinstance(error, CannotAttach)
+    assert "this is not a QMP monitor: " in error.message
+    assert await fake_monitor.is_left()
+
+
+async def test_a_greeting_with_an_endless_version(fake_monitor: FakeMonitor) -> None:
+    fake_monitor.greeting = greeting({"qemu": VERSION}).replace(b"7", b"1e400")
+    error = await error_of(Session.attach(fake_monitor.address, timeout_s=FAST_S))
+    assert (
+        "this is not a QMP monitor: the version in its greeting is not three whole numbers" in error.message
+    )
+    assert await fake_monitor.is_left()
+
+
+LATE = (
+    b'{"return": {}}\r\n',
+    b'{"return": {}, "id": "x"}\r\n{"error": {"class": "GenericError", "desc": "no"}, "id": 7}\r\n',
+    b'{"event": "STOP", "timestamp": {"seconds": 1, "microseconds": 2}}\r\n',
+    b'{\r\n    "return": {\r\n    }\r\n}\r\n',
+    b'{"return": "' + b"x" * 1_000_000 + b'"}\r\n',
+)
+
+
+@pytest.mark.parametrize("late", LATE)
+async def test_a_late_reply_to_a_client_that_left_comes_before_the_greeting(
+    fake_monitor: FakeMonitor, late: bytes
+) -> None:
+    fake_monitor.greeting = late * 2 + greeting({"qemu": VERSION, "package": ""})
+    async with await Session.attach(fake_monitor.address) as session:
+        assert str(session.version) == "7.2.22"
+        assert await session.execute("query-name") == {"name": "fake"}
+
+
+@pytest.mark.parametrize("late", LATE[1:3])
+async def test_a_late_reply_comes_after_the_greeting(fake_monitor: FakeMonitor, late: bytes) -> None:
+    fake_monitor.greeting = greeting({"qemu": VERSION, "package": ""}) + late
+    async with await Session.attach(fake_monitor.address) as session:
+        assert await session.execute("query-name") == {"name": "fake"}
+
+
+@pytest.mark.parametrize("endless", [b'{"return": {}}\r\n', b"{" + b" " * 1000])
+async def test_replies_without_a_greeting_are_not_read_without_end(
+    socket_path: Path, monkeypatch: pytest.MonkeyPatch, endless: bytes
+) -> None:
+    monkeypatch.setattr("qmon.monitor.connection.GREETING_LIMIT_BYTES", 300_000)
+
+    async def behave(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(endless)
+            await writer.drain()
+
+    async with stranger(socket_path, behave) as address:
+        error = await error_of(Session.attach(address))
+    assert "this is not a QMP monitor: no greeting in 300000 bytes" in error.message
+
+
+async def test_an_error_in_place_of_a_greeting_is_told(socket_path: Path) -> None:
+    async def behave(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'{"error": {"class": "X", "desc": "come back later"}}\n')
+
+    async with stranger(socket_path, behave) as address:
+        assert "come back later" in (await error_of(Session.attach(address))).message
+
+
 async def test_a_peer_that_hangs_up_at_once(socket_path: Path) -> None:
     async def behave(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()
@@ -72,7 +160,7 @@ async def test_a_peer_that_hangs_up_at_once(socket_path: Path) -> None:
 
 async def test_a_peer_that_greets_and_then_is_silent(socket_path: Path) -> None:
     async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b'{"QMP": {"version": {}, "capabilities": []}}\n')
+        writer.write(greeting({"qemu": VERSION}))
         await reader.read()
 
     async with stranger(socket_path, behave) as address:
@@ -332,7 +420,7 @@ def test_a_loop_that_ends_amid_the_closing_says_nothing(ending: str, turns: int)
         reader, writer = await asyncio.open_connection(sock=theirs)
 
         async def greet() -> None:
-            writer.write(b'{"QMP": {"version": {}, "capabilities": []}}\n')
+            writer.write(greeting({"qemu": VERSION}))
             await reader.readline()
             writer.write(b'{"return": {}}\n')
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -327,9 +328,37 @@ async def test_too_many_clients_are_not_taken(
 ) -> None:
     monkeypatch.setattr(relay, "CLIENT_LIMIT", 1)
     async with pair(fake_monitor) as (_, other):
-        with pytest.raises(CannotAttach, match=r"does not answer|without sharing"):
-            await Session.attach(fake_monitor.address, timeout_s=0.3)
+        reader, writer = await asyncio.open_unix_connection(sharing.relay_path(fake_monitor.address))
+        assert json.loads(await reader.read())["error"]["class"] == relay.FULL_CLASS
+        writer.close()
+        await writer.wait_closed()
+        full = rf"the qmon that holds it \(pid {os.getpid()}\) is full: it already serves 1 others"
+        with pytest.raises(CannotAttach, match=full):
+            await Session.attach(fake_monitor.address)
         assert await other.execute("query-name") == {"name": "fake"}
+
+
+async def test_who_finds_it_full_for_a_moment_waits(
+    fake_monitor: FakeMonitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "CLIENT_LIMIT", 1)
+    told = asyncio.Event()
+    takes = relay.Relay._takes
+
+    def noted(self: relay.Relay, sock: socket.socket) -> bool:
+        taken = takes(self, sock)
+        if not taken:
+            told.set()
+        return taken
+
+    monkeypatch.setattr(relay.Relay, "_takes", noted)
+    async with await Session.attach(fake_monitor.address):
+        other = await Session.attach(fake_monitor.address)
+        third = asyncio.create_task(Session.attach(fake_monitor.address))
+        await told.wait()
+        await other.close()
+        async with await third as session:
+            assert session.shared
 
 
 async def test_another_user_is_not_served(fake_monitor: FakeMonitor, monkeypatch: pytest.MonkeyPatch) -> None:

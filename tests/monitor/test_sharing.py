@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from qmon.errors import CannotAttach
 from qmon.monitor import sharing
 from qmon.monitor.address import TcpAddress, UnixAddress
+from qmon.monitor.processes import user_name
 from qmon.monitor.session import Session
 from qmon.monitor.sharing import Lock, NotPrivate, Place
 from tests.fakes.monitor import FakeMonitor
@@ -27,18 +29,18 @@ def test_the_directory_is_made_private(runtime_directory: Path) -> None:
 def test_an_open_directory_is_refused(runtime_directory: Path, mode: int) -> None:
     (runtime_directory / "qmon").mkdir()
     (runtime_directory / "qmon").chmod(mode)
-    with pytest.raises(NotPrivate, match="not a directory of this user alone"):
+    with pytest.raises(NotPrivate, match=rf"qmon is open to other users \(mode {mode:o}\)"):
         sharing.runtime_directory()
 
 
 def test_a_link_or_a_file_is_refused(runtime_directory: Path) -> None:
     (runtime_directory / "elsewhere").mkdir(0o700)
     (runtime_directory / "qmon").symlink_to("elsewhere")
-    with pytest.raises(NotPrivate):
+    with pytest.raises(NotPrivate, match="qmon is a symbolic link, not a directory"):
         sharing.runtime_directory()
     (runtime_directory / "qmon").unlink()
     (runtime_directory / "qmon").touch(0o600)
-    with pytest.raises(NotPrivate):
+    with pytest.raises(NotPrivate, match="qmon is a file, not a directory"):
         sharing.runtime_directory()
 
 
@@ -47,8 +49,10 @@ def test_another_users_directory_is_refused(runtime_directory: Path, monkeypatch
     real = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: real + 1)
     monkeypatch.setattr(sharing, "_is_ours", lambda *_: True)
-    with pytest.raises(NotPrivate):
+    with pytest.raises(NotPrivate, match=f"a directory of {user_name(real)}") as refused:
         sharing.runtime_directory()
+    assert refused.value.hint is not None
+    assert "XDG_RUNTIME_DIR" in refused.value.hint
 
 
 def test_without_a_runtime_directory_of_ours_there_is_tmp(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,6 +173,20 @@ async def test_without_a_place_a_monitor_is_used_alone(
     async with await Session.attach(fake_monitor.address) as session:
         assert await session.execute("query-name") == {"name": "fake"}
         assert not session.shared
+
+
+async def test_the_second_is_told_why_a_monitor_is_not_shared(
+    runtime_directory: Path, fake_monitor: FakeMonitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (runtime_directory / "qmon").mkdir(0o755)
+    (runtime_directory / "qmon").chmod(0o755)
+    async with await Session.attach(fake_monitor.address):
+        with pytest.raises(CannotAttach) as refused:
+            await Session.attach(fake_monitor.address)
+    assert f"it already has a client: {os.getpid()}" in refused.value.message.replace("pid ", "")
+    assert "cannot share monitors here" in refused.value.message
+    assert "open to other users (mode 755)" in refused.value.message
+    assert refused.value.hint == f"Close it: chmod 700 {runtime_directory}/qmon"
 
 
 async def test_without_room_for_a_relay_the_monitor_is_held_alone(
