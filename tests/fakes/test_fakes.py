@@ -14,7 +14,10 @@ from tests.fakes.monitor import FakeMonitor
 from tests.lab.conversations import STORIES
 
 TALK = [
-    {"from": "qemu", "message": {"QMP": {"version": {}, "capabilities": []}}},
+    {
+        "from": "qemu",
+        "message": {"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 22}}, "capabilities": []}},
+    },
     {"from": "qmon", "message": {"execute": "qmp_capabilities", "arguments": {}}},
     {"from": "qemu", "message": {"return": {}}},
     {"from": "qmon", "message": {"execute": "query-name", "id": "1"}},
