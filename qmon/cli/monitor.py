@@ -17,30 +17,37 @@ from qmon.text import clock
 
 
 @click.command(
-    context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]},
+    # What follows the first word is the human monitor's, options too.
+    context_settings={"allow_interspersed_args": False, "help_option_names": ["-h", "--help"]},
     epilog="The human monitor does not report failure: replies known as failures go to stderr, with exit status 1."
     "\n\n\b\nExamples:\n"
     "  qmon hmp info block\n"
     "  qmon hmp info registers -a",
 )
 @click.argument("words", metavar="LINE", nargs=-1, required=True, type=click.UNPROCESSED)
+@out.output_option
 @click.pass_obj
-def hmp(context: Context, words: tuple[str, ...]) -> int:
-    """Send one line to the human monitor and print what it answers."""
-    return out.run(_hmp(context, " ".join(words)))
+def hmp(context: Context, words: tuple[str, ...], output: str) -> int:
+    """Send one line to the human monitor and print what it answers.
+
+    Options of qmon's own come before LINE.
+    """
+    return out.run(_hmp(context, " ".join(words), output))
 
 
-async def _hmp(context: Context, line: str) -> int:
+async def _hmp(context: Context, line: str, output: str) -> int:
     if "\n" in line or "\0" in line:
         raise UsageError("the human monitor takes one line at a time")
     async with context.attach() as session:
         reply = await session.hmp(line)
-    if is_failure(reply):
+    failed = is_failure(reply)
+    if output == "json":
+        out.document({"reply": reply, "failed": failed})
+    elif failed:
         out.talk(reply)
-        return ExitCode.FAILED
-    if reply:
+    elif reply:
         out.data(reply)
-    return ExitCode.DONE
+    return ExitCode.FAILED if failed else ExitCode.DONE
 
 
 @click.command(
@@ -51,20 +58,24 @@ async def _hmp(context: Context, line: str) -> int:
 )
 @click.argument("command", metavar="CMD")
 @click.argument("arguments", metavar="[ARGS]", nargs=-1)
+@out.output_option
 @click.pass_obj
-def qmp(context: Context, command: str, arguments: tuple[str, ...]) -> None:
+def qmp(context: Context, command: str, arguments: tuple[str, ...], output: str) -> None:
     """Send one QMP command and print what it returns, as JSON.
 
     ARGS is one JSON object, or words of the form name=value; a value that is JSON is taken as such, any other
-    is a string.
+    is a string. With -o json it comes as the member `return` of a document.
     """
-    out.run(_qmp(context, command, qmp_arguments(arguments)))
+    out.run(_qmp(context, command, qmp_arguments(arguments), output))
 
 
-async def _qmp(context: Context, command: str, arguments: dict[str, object]) -> None:
+async def _qmp(context: Context, command: str, arguments: dict[str, object], output: str) -> None:
     async with context.attach() as session:
         reply = await session.execute(command, arguments)
-    out.data(json.dumps(reply, indent=2), harmless=True)
+    if output == "json":
+        out.document({"return": reply})
+    else:
+        out.data(json.dumps(reply, indent=2), harmless=True)
 
 
 @click.command(

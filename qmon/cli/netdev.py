@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from qmon.cli import output as out
+from qmon.cli.changing import Manner, change_options
 from qmon.cli.context import Context
 from qmon.cli.info import netdev_record
 from qmon.network import change, hazards
@@ -60,24 +61,27 @@ def _row(one: Netdev) -> tuple[object, ...]:
     '  qmon netdev add \'{"type": "user", "id": "u2"}\''
 )
 @click.argument("spec")
+@change_options
 @click.pass_obj
-def add(context: Context, spec: str) -> None:
+def add(context: Context, spec: str, manner: Manner) -> None:
     """Add a netdev.
 
     SPEC is in QEMU's own -netdev syntax. `qmon netdev types` and `qmon netdev options TYPE` tell what there is.
     """
-    out.run(_add(context, spec))
+    out.run(_add(context, spec, manner))
 
 
-async def _add(context: Context, spec: str) -> None:
+async def _add(context: Context, spec: str, manner: Manner) -> None:
     async with context.attach() as session:
+        if manner.dry_run:
+            manner.show(await change.plan_add_netdev(session, spec))
+            return
         arguments = parse_netdev(spec, await session.schema())
         id_ = str(arguments["id"])
         before = await inspect(session)
         await change.add_netdev(session, spec)
-    for warning in _warnings(before, id_, arguments):
-        out.talk(f"warning: {warning}")
-    out.talk(f"{id_} is added; `qmon nic add MODEL,id=…,netdev={id_}` plugs a NIC into it")
+    said = f"{id_} is added; `qmon nic add MODEL,id=…,netdev={id_}` plugs a NIC into it"
+    manner.tell(said, {"netdev": id_}, _warnings(before, id_, arguments))
 
 
 def _warnings(before: Network, id_: str, arguments: dict[str, object]) -> list[str]:
@@ -88,16 +92,20 @@ def _warnings(before: Network, id_: str, arguments: dict[str, object]) -> list[s
 @netdev.command("rm")
 @click.argument("id_", metavar="ID")
 @click.option("--force", is_flag=True, help="Even if a NIC is plugged into it, which is dead afterwards.")
+@change_options
 @click.pass_obj
-def remove(context: Context, id_: str, force: bool) -> None:
+def remove(context: Context, id_: str, force: bool, manner: Manner) -> None:
     """Remove a netdev; refused while something is plugged into it."""
-    out.run(_remove(context, id_, force))
+    out.run(_remove(context, id_, force, manner))
 
 
-async def _remove(context: Context, id_: str, force: bool) -> None:
+async def _remove(context: Context, id_: str, force: bool, manner: Manner) -> None:
     async with context.attach() as session:
+        if manner.dry_run:
+            manner.show(await change.plan_remove_netdev(session, id_, force=force))
+            return
         await change.remove_netdev(session, id_, force=force)
-    out.talk(f"{id_} is removed")
+    manner.tell(f"{id_} is removed", {"netdev": id_})
 
 
 @netdev.command()

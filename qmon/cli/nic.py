@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from qmon.cli import output as out
+from qmon.cli.changing import Manner, change_options
 from qmon.cli.context import Context
 from qmon.cli.info import nic_record
 from qmon.network import change
@@ -57,19 +58,23 @@ def _row(network: Network, one: Nic) -> tuple[object, ...]:
     "  qmon nic add virtio-net-pci,id=nic3,netdev=u3,bus=rp1"
 )
 @click.argument("spec")
+@change_options
 @click.pass_obj
-def add(context: Context, spec: str) -> None:
+def add(context: Context, spec: str, manner: Manner) -> None:
     """Plug a NIC in, onto a netdev that is there.
 
     SPEC is in QEMU's own -device syntax. `qmon nic models` tells which NICs this QEMU has.
     """
-    out.run(_add(context, spec))
+    out.run(_add(context, spec, manner))
 
 
-async def _add(context: Context, spec: str) -> None:
+async def _add(context: Context, spec: str, manner: Manner) -> None:
     async with context.attach() as session:
+        if manner.dry_run:
+            manner.show(await change.plan_add_nic(session, spec))
+            return
         name = await change.add_nic(session, spec)
-    out.talk(f"{name or 'the NIC'} is plugged in")
+    manner.tell(f"{name or 'the NIC'} is plugged in", {"nic": name})
 
 
 def _timeout_option(command: click.decorators.FC) -> click.decorators.FC:
@@ -89,38 +94,49 @@ def _timeout_option(command: click.decorators.FC) -> click.decorators.FC:
 )
 @click.argument("id_", metavar="ID")
 @_timeout_option
+@change_options
 @click.pass_obj
-def remove(context: Context, id_: str, timeout_s: float) -> None:
+def remove(context: Context, id_: str, timeout_s: float, manner: Manner) -> None:
     """Unplug a NIC and wait until the guest has released it; its netdev stays."""
-    out.run(_remove(context, id_, timeout_s))
+    out.run(_remove(context, id_, timeout_s, manner))
 
 
-async def _remove(context: Context, id_: str, timeout_s: float) -> None:
+async def _remove(context: Context, id_: str, timeout_s: float, manner: Manner) -> None:
     async with context.attach() as session:
+        if manner.dry_run:
+            manner.show(await change.plan_remove_nic(session, id_))
+            return
         netdev = await change.remove_nic(session, id_, timeout_s=timeout_s)
-    out.talk(f"{id_} is unplugged" + (f"; its netdev {netdev} stays" if netdev else ""))
+    said = f"{id_} is unplugged" + (f"; its netdev {netdev} stays" if netdev else "")
+    manner.tell(said, {"nic": id_, "netdev": netdev})
 
 
 @nic.command()
 @click.argument("id_", metavar="ID")
+@change_options
 @click.pass_obj
-def up(context: Context, id_: str) -> None:
+def up(context: Context, id_: str, manner: Manner) -> None:
     """Plug a NIC's cable in."""
-    out.run(_link(context, id_, True))
+    out.run(_link(context, id_, True, manner))
 
 
 @nic.command()
 @click.argument("id_", metavar="ID")
+@change_options
 @click.pass_obj
-def down(context: Context, id_: str) -> None:
+def down(context: Context, id_: str, manner: Manner) -> None:
     """Pull a NIC's cable out; the NIC stays."""
-    out.run(_link(context, id_, False))
+    out.run(_link(context, id_, False, manner))
 
 
-async def _link(context: Context, id_: str, is_up: bool) -> None:
+async def _link(context: Context, id_: str, is_up: bool, manner: Manner) -> None:
     async with context.attach() as session:
+        if manner.dry_run:
+            manner.show(await change.plan_set_link(session, id_, is_up))
+            return
         await change.set_link(session, id_, is_up)
-    out.talk(f"the link of {id_} is {'up' if is_up else 'down'}")
+    state = "up" if is_up else "down"
+    manner.tell(f"the link of {id_} is {state}", {"nic": id_, "link": state})
 
 
 @nic.command()

@@ -7,6 +7,7 @@ import asyncio
 import click
 
 from qmon.cli import output as out
+from qmon.cli.changing import Manner, change_options
 from qmon.cli.context import Context
 from qmon.monitor.session import Session
 from qmon.network import change, hazards
@@ -21,23 +22,26 @@ from qmon.network.options import parse_netdev
 )
 @click.argument("spec")
 @click.option("--nic", "nic_spec", metavar="SPEC", required=True, help="The NIC, in QEMU's -device syntax.")
+@change_options
 @click.pass_obj
-def plug(context: Context, spec: str, nic_spec: str) -> None:
+def plug(context: Context, spec: str, nic_spec: str, manner: Manner) -> None:
     """Add a netdev and a NIC on it, both or neither.
 
     SPEC is the netdev, in QEMU's -netdev syntax. netdev= is put into the NIC's SPEC, and on boards such as q35 a
     free PCIe port as well.
     """
-    out.run(_plug(context, spec, nic_spec))
+    out.run(_plug(context, spec, nic_spec, manner))
 
 
-async def _plug(context: Context, spec: str, nic_spec: str) -> None:
+async def _plug(context: Context, spec: str, nic_spec: str, manner: Manner) -> None:
     async with context.attach() as session:
+        if manner.dry_run:
+            manner.show(await change.plan_plug(session, spec, nic_spec))
+            return
         netdev, nic = await change.plug(session, spec, nic_spec, between=lambda new: _captured(session, new))
         arguments = parse_netdev(spec, await session.schema())
-    for warning in hazards.open_forwards(arguments):
-        out.talk(f"warning: {warning}")
-    out.talk(f"{nic or 'the NIC'} is plugged into {netdev}")
+    said = f"{nic or 'the NIC'} is plugged into {netdev}"
+    manner.tell(said, {"netdev": netdev, "nic": nic}, hazards.open_forwards(arguments))
 
 
 async def _captured(session: Session, netdev: str) -> None:
@@ -61,17 +65,22 @@ async def _captured(session: Session, netdev: str) -> None:
     metavar="S",
     help="How many seconds to wait for the guest.",
 )
+@change_options
 @click.pass_obj
-def unplug(context: Context, nic: str, timeout_s: float) -> None:
+def unplug(context: Context, nic: str, timeout_s: float, manner: Manner) -> None:
     """Unplug a NIC, wait until the guest has released it, and remove its netdev."""
-    out.run(_unplug(context, nic, timeout_s))
+    out.run(_unplug(context, nic, timeout_s, manner))
 
 
-async def _unplug(context: Context, nic: str, timeout_s: float) -> None:
+async def _unplug(context: Context, nic: str, timeout_s: float, manner: Manner) -> None:
     async with context.attach() as session:
+        if manner.dry_run:
+            manner.show(await change.plan_unplug(session, nic))
+            return
         try:
             netdev = await change.unplug(session, nic, timeout_s=timeout_s)
         except asyncio.CancelledError:
             out.talk(f"stopped waiting; the guest may still release {nic}, and its netdev stays")
             raise
-    out.talk(f"{nic} is unplugged" + (f" and {netdev} removed" if netdev else ""))
+    said = f"{nic} is unplugged" + (f" and {netdev} removed" if netdev else "")
+    manner.tell(said, {"nic": nic, "netdev": netdev})

@@ -240,7 +240,9 @@ def _unix_socket(message: bytes) -> _UnixSocket:
 
 
 @dataclass(frozen=True, slots=True)
-class _TcpRow:
+class InetRow:
+    """A socket of `/proc/net/tcp` or `udp`: its two ends, the kernel's number of its state, its inode."""
+
     local: tuple[str, int]
     remote: tuple[str, int]
     state: int
@@ -249,7 +251,7 @@ class _TcpRow:
 
 def _tcp_clients(address: TcpAddress) -> Clients | None:
     host = "127.0.0.1" if address.host == "localhost" else address.host
-    rows = [*_tcp_rows("/proc/net/tcp"), *_tcp_rows("/proc/net/tcp6")]
+    rows = [*inet_rows("/proc/net/tcp"), *inet_rows("/proc/net/tcp6")]
     listeners = [row for row in rows if row.state == _LISTENING and row.local[1] == address.port]
     loopback = _is_loopback(host)
     listeners = [row for row in listeners if row.local[0] == host or (loopback and _is_any(row.local[0]))]
@@ -262,10 +264,11 @@ def _tcp_clients(address: TcpAddress) -> Clients | None:
     return Clients(len(accepted), len(served) - len(accepted), inodes, listeners[0].inode)
 
 
-def _tcp_rows(path: str) -> Iterator[_TcpRow]:
+def inet_rows(path: str) -> Iterator[InetRow]:
+    """Yield the sockets that a file such as `/proc/net/tcp` lists; OSError if it cannot be read."""
     for line in Path(path).read_text().splitlines()[1:]:
         words = line.split()
-        yield _TcpRow(_tcp_end(words[1]), _tcp_end(words[2]), int(words[3], 16), int(words[9]))
+        yield InetRow(_tcp_end(words[1]), _tcp_end(words[2]), int(words[3], 16), int(words[9]))
 
 
 def _tcp_end(text: str) -> tuple[str, int]:

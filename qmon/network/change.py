@@ -6,20 +6,19 @@ and never send what `hazards` refuses.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from qmon.errors import QmonError, Refused, TimedOut, UsageError
 from qmon.monitor.hmp import parse_network
 from qmon.network import hazards
 from qmon.network.forward import (
-    add_forward,
+    add_forwards,
     list_forwards,
-    plan_add_forward,
-    plan_remove_forward,
-    remove_forward,
+    plan_add_forwards,
+    plan_remove_forwards,
+    remove_forwards,
 )
 from qmon.network.inspect import build, inspect, network_text
 from qmon.network.model import Network, Nic
@@ -27,7 +26,7 @@ from qmon.network.nics import nic_properties
 from qmon.network.options import driver_of, parse_device, parse_netdev
 from qmon.network.ports import advice, pcie_ports
 from qmon.network.release import device_id, let_go
-from qmon.network.steps import Step, spelt
+from qmon.network.steps import Step, to_the_end
 from qmon.network.surroundings import surroundings
 from qmon.text import plain
 
@@ -36,21 +35,21 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UNPLUG_S",
-    "add_forward",
+    "add_forwards",
     "add_netdev",
     "add_nic",
     "list_forwards",
-    "plan_add_forward",
+    "plan_add_forwards",
     "plan_add_netdev",
     "plan_add_nic",
     "plan_plug",
-    "plan_remove_forward",
+    "plan_remove_forwards",
     "plan_remove_netdev",
     "plan_remove_nic",
     "plan_set_link",
     "plan_unplug",
     "plug",
-    "remove_forward",
+    "remove_forwards",
     "remove_netdev",
     "remove_nic",
     "set_link",
@@ -60,15 +59,14 @@ __all__ = [
 UNPLUG_S = 30.0
 
 Between = Callable[[str], Awaitable[None]]
-T = TypeVar("T")
 
 
 # Netdevs
 
 
-async def plan_add_netdev(session: Session, spec: str) -> tuple[str, ...]:
+async def plan_add_netdev(session: Session, spec: str) -> tuple[Step, ...]:
     """Return what `add_netdev` will send."""
-    return spelt([await _netdev_step(session, spec)])
+    return (await _netdev_step(session, spec),)
 
 
 async def add_netdev(session: Session, spec: str) -> str:
@@ -78,9 +76,9 @@ async def add_netdev(session: Session, spec: str) -> str:
     return str(step.arguments["id"])
 
 
-async def plan_remove_netdev(session: Session, id_: str, *, force: bool = False) -> tuple[str, ...]:
+async def plan_remove_netdev(session: Session, id_: str, *, force: bool = False) -> tuple[Step, ...]:
     """Return what `remove_netdev` will send."""
-    return spelt([await _netdev_removal(session, id_, force=force)])
+    return (await _netdev_removal(session, id_, force=force),)
 
 
 async def remove_netdev(session: Session, id_: str, *, force: bool = False) -> None:
@@ -108,9 +106,9 @@ async def _netdev_removal(session: Session, id_: str, *, force: bool) -> Step:
 # NICs
 
 
-async def plan_add_nic(session: Session, spec: str) -> tuple[str, ...]:
+async def plan_add_nic(session: Session, spec: str) -> tuple[Step, ...]:
     """Return what `add_nic` will send."""
-    return spelt([await _nic_step(session, spec)])
+    return (await _nic_step(session, spec),)
 
 
 async def add_nic(session: Session, spec: str) -> str | None:
@@ -123,10 +121,10 @@ async def add_nic(session: Session, spec: str) -> str | None:
     return await _name_of(session, step)
 
 
-async def plan_remove_nic(session: Session, name: str) -> tuple[str, ...]:
+async def plan_remove_nic(session: Session, name: str) -> tuple[Step, ...]:
     """Return what `remove_nic` will send."""
     nic = _nic(await inspect(session), name)
-    return spelt([Step("device_del", {"id": device_id(nic)})])
+    return (Step("device_del", {"id": device_id(nic)}),)
 
 
 async def remove_nic(session: Session, name: str, *, timeout_s: float = UNPLUG_S) -> str | None:
@@ -140,10 +138,10 @@ async def remove_nic(session: Session, name: str, *, timeout_s: float = UNPLUG_S
     return next((one.id for one in network.netdevs if one.nic == nic.id and not one.ghost), None)
 
 
-async def plan_set_link(session: Session, name: str, up: bool) -> tuple[str, ...]:
+async def plan_set_link(session: Session, name: str, up: bool) -> tuple[Step, ...]:
     """Return what `set_link` will send."""
     _nic_or_netdev(await inspect(session), name)
-    return spelt([Step("set_link", {"name": name, "up": up})])
+    return (Step("set_link", {"name": name, "up": up}),)
 
 
 async def set_link(session: Session, name: str, up: bool) -> None:
@@ -216,9 +214,9 @@ def _there_are(what: str, names: set[str]) -> str:
 # Both together
 
 
-async def plan_plug(session: Session, netdev_spec: str, nic_spec: str) -> tuple[str, ...]:
+async def plan_plug(session: Session, netdev_spec: str, nic_spec: str) -> tuple[Step, ...]:
     """Return what `plug` will send."""
-    return spelt(await _plug_steps(session, netdev_spec, nic_spec))
+    return await _plug_steps(session, netdev_spec, nic_spec)
 
 
 async def plug(
@@ -231,7 +229,7 @@ async def plug(
     `between` is awaited when the netdev is there and the NIC is not yet: a tap set there sees the first frame.
     """
     netdev, nic = await _plug_steps(session, netdev_spec, nic_spec)
-    await _to_the_end(_plug(session, netdev, nic, between))
+    await to_the_end(_plug(session, netdev, nic, between))
     return str(netdev.arguments["id"]), await _name_of(session, nic)
 
 
@@ -264,24 +262,11 @@ async def _take_back(session: Session, netdev: str, problem: BaseException) -> N
             problem.message = f"{problem.message}; and the netdev {netdev} was left behind: {worse.message}"
 
 
-async def _to_the_end(work: Coroutine[object, object, T]) -> T:
-    """Await a few quick commands that belong together; a cancellation waits until they are through."""
-    task = asyncio.create_task(work, name="plug")
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        if not task.done():
-            await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()
-        raise
-
-
-async def plan_unplug(session: Session, name: str) -> tuple[str, ...]:
+async def plan_unplug(session: Session, name: str) -> tuple[Step, ...]:
     """Return what `unplug` will send."""
     network = await inspect(session)
     nic = _nic(network, name)
-    return spelt([Step("device_del", {"id": device_id(nic)}), *_netdev_after(network, nic)])
+    return (Step("device_del", {"id": device_id(nic)}), *_netdev_after(network, nic))
 
 
 async def unplug(session: Session, name: str, *, timeout_s: float = UNPLUG_S) -> str | None:

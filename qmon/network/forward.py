@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qmon.errors import Refused, UsageError
+from qmon.errors import QmonError, Refused, UsageError
 from qmon.monitor.hmp import UsernetStack
 from qmon.network import inspect
+from qmon.network.listeners import holder
 from qmon.network.model import Forward
-from qmon.network.rule import Key, Rule, parse_key, parse_rule
-from qmon.network.steps import Step, spelt
+from qmon.network.rule import EVERY_HOST, Key, Rule, parse_keys, parse_rules
+from qmon.network.steps import Step, to_the_end
 from qmon.text import plain
 
 if TYPE_CHECKING:
@@ -25,48 +26,91 @@ async def list_forwards(session: Session) -> tuple[Forward, ...]:
     return inspect.forwards(await inspect.usernet(session))
 
 
-async def plan_add_forward(session: Session, spec: str, *, netdev: str | None = None) -> tuple[str, ...]:
-    """Return what `add_forward` will send."""
-    rule = parse_rule(spec)
-    return spelt([_adding(_chosen(await inspect.usernet(session), netdev), rule)])
+async def plan_add_forwards(session: Session, spec: str, *, netdev: str | None = None) -> tuple[Step, ...]:
+    """Return what `add_forwards` will send."""
+    rules = parse_rules(spec)
+    chosen = _chosen(await inspect.usernet(session), netdev)
+    return tuple(_adding(chosen, rule) for rule in rules)
 
 
-async def add_forward(session: Session, spec: str, *, netdev: str | None = None) -> Forward:
-    """Forward a port of the host; return the forward as QEMU lists it, with the port the kernel chose for 0."""
-    rule = parse_rule(spec)
+async def add_forwards(session: Session, spec: str, *, netdev: str | None = None) -> tuple[Forward, ...]:
+    """Forward ports of the host, all or none; return them as QEMU lists them, with what the kernel chose for port 0."""
+    rules = parse_rules(spec)
     stacks = await inspect.usernet(session)
     chosen = _chosen(stacks, netdev)
     before = inspect.forwards(stacks)
-    taken = next((one for one in before if rule.key.matches(one)), None)
-    if taken is not None and rule.key.host_port:
-        raise Refused(
-            f"{rule.key} is forwarded already, to {_guest_end(taken)} by {plain(taken.netdev)}",
-            hint=f"qmon forward rm {rule.key}",
-        )
-    reply = str(await _adding(chosen, rule).send(session)).strip()
-    if reply:
-        raise _refused(rule, reply)
-    found = [one for one in await list_forwards(session) if one not in before and one.netdev == chosen]
-    made = next((one for one in found if _is_of(rule, one)), None)
+    for rule in rules:
+        _check_free(rule, before)
+    return await to_the_end(_add(session, chosen, rules, before))
+
+
+async def _add(
+    session: Session, netdev: str, rules: tuple[Rule, ...], before: tuple[Forward, ...]
+) -> tuple[Forward, ...]:
+    sent: list[Rule] = []
+    try:
+        for rule in rules:
+            reply = str(await _adding(netdev, rule).send(session)).strip()
+            if reply:
+                raise await _refused(session, rule, reply)
+            sent.append(rule)
+        listed = [one for one in await list_forwards(session) if one not in before and one.netdev == netdev]
+        return tuple(_made(rule, listed) for rule in rules)
+    except QmonError as problem:
+        await _take_back(session, netdev, sent, problem)
+        raise
+
+
+def _made(rule: Rule, listed: list[Forward]) -> Forward:
+    made = next((one for one in listed if _is_of(rule, one)), None)
     if made is None:
         raise Refused(f"QEMU took the forward {rule}, but does not list it", hint="qmon info usernet --raw")
     return made
 
 
-async def plan_remove_forward(session: Session, spec: str, *, netdev: str | None = None) -> tuple[str, ...]:
-    """Return what `remove_forward` will send."""
-    key = parse_key(spec)
-    return spelt([_removing(_existing(await inspect.usernet(session), key, netdev), key)])
+async def _take_back(session: Session, netdev: str, rules: list[Rule], problem: QmonError) -> None:
+    """Remove forwards that were made before one that was not; `problem` is told which are left."""
+    left = []
+    for rule in rules:
+        try:
+            gone = str(await _line(f"hostfwd_remove {netdev} {rule.key}").send(session)).strip()
+        except QmonError:
+            gone = ""
+        if not gone.endswith(" removed"):
+            left.append(str(rule.key))
+    if left:
+        problem.message = f"{problem.message}; and these were left behind: {', '.join(left)}"
 
 
-async def remove_forward(session: Session, spec: str, *, netdev: str | None = None) -> Forward:
-    """Remove a forward and return it; connections made through it go on until they end."""
-    key = parse_key(spec)
-    forward = _existing(await inspect.usernet(session), key, netdev)
-    reply = str(await _removing(forward, key).send(session)).strip()
-    if not reply.endswith(" removed"):
-        raise Refused(f"QEMU did not remove {key}: {plain(reply) or 'it does not say why'}", reason=reply)
-    return forward
+def _check_free(rule: Rule, forwards: tuple[Forward, ...]) -> None:
+    taken = next((one for one in forwards if rule.key.matches(one)), None)
+    if taken is not None and rule.key.host_port:
+        raise Refused(
+            f"{rule.key} is forwarded already, to {_guest_end(taken)} by {plain(taken.netdev)}",
+            hint=f"qmon forward rm {rule.key}",
+        )
+
+
+async def plan_remove_forwards(session: Session, spec: str, *, netdev: str | None = None) -> tuple[Step, ...]:
+    """Return what `remove_forwards` will send."""
+    keys = parse_keys(spec)
+    stacks = await inspect.usernet(session)
+    return tuple(_removing(_existing(stacks, key, netdev), key) for key in keys)
+
+
+async def remove_forwards(session: Session, spec: str, *, netdev: str | None = None) -> tuple[Forward, ...]:
+    """Remove forwards and return them; connections made through them go on until they end.
+
+    Nothing is removed unless all are there.
+    """
+    keys = parse_keys(spec)
+    stacks = await inspect.usernet(session)
+    found = [(key, _existing(stacks, key, netdev)) for key in keys]
+    for key, forward in found:
+        reply = str(await _removing(forward, key).send(session)).strip()
+        if not reply.endswith(" removed"):
+            raise Refused(f"QEMU did not remove {key}: {plain(reply) or 'it does not say why'}", reason=reply)
+    return tuple(forward for _, forward in found)
 
 
 def _adding(netdev: str, rule: Rule) -> Step:
@@ -123,17 +167,33 @@ def _is_of(rule: Rule, forward: Forward) -> bool:
     return (rule.key.protocol, rule.guest_port) == (forward.protocol, forward.guest_port)
 
 
-def _refused(rule: Rule, reply: str) -> Refused:
+async def _refused(session: Session, rule: Rule, reply: str) -> Refused:
     hint = None
     if reply.startswith("Could not set up"):
-        port = rule.key.host_port
-        hint = f"Is port {port} taken on {rule.key.host} (ss -ltnup), or not this host's address?"
-        if 0 < port < 1024:
-            hint += " A port below 1024 needs a QEMU with root's rights."
+        hint = await _why_taken(session, rule)
     elif reply.startswith("unknown command"):
         hint = "This QEMU was built without user networking or without the human monitor."
     return Refused(f"QEMU refused the forward {rule}: {plain(reply)}", hint=hint, reason=reply)
 
 
+async def _why_taken(session: Session, rule: Rule) -> str:
+    key = rule.key
+    who = await holder(key.protocol, key.host.strip("[]"), key.host_port, vm_pid=session.peer_pid)
+    if who is not None:
+        return f"Port {key.host_port} of {key.host} is taken by {who}."
+    hint = f"Is port {key.host_port} taken on {key.host} (ss -ltnup), or not this host's address?"
+    return hint + (" A port below 1024 needs a QEMU with root's rights." if 0 < key.host_port < 1024 else "")
+
+
 def _guest_end(forward: Forward) -> str:
     return f"{plain(forward.guest_address)}:{forward.guest_port}"
+
+
+def open_warnings(forwards: tuple[Forward, ...]) -> tuple[str, ...]:
+    """Warn of forwards that everybody who reaches the host can use."""
+    return tuple(
+        f"{one.protocol} port {one.host_port} listens on every address of the host: whoever reaches the host reaches "
+        f"the guest's port {one.guest_port}; 127.0.0.1:{one.host_port} would keep it to the host itself"
+        for one in forwards
+        if one.host_address in ("*", EVERY_HOST, "::")
+    )

@@ -1,7 +1,7 @@
 """How a user spells a host forward, and how QEMU does. Pure.
 
-Owns the two spellings: ours (`[HOST:]HPORT:GPORT[/udp]`) and QEMU's (`tcp:HOST:HPORT-GUEST:GPORT`). Must never let
-an address that was left out mean all of the host's: that would open the guest to the network.
+Owns the two spellings: ours (`[HOST:]HPORT[-HLAST]:GPORT[/udp]`) and QEMU's (`tcp:HOST:HPORT-GUEST:GPORT`). Must
+never let an address that was left out mean all of the host's: that would open the guest to the network.
 """
 
 from __future__ import annotations
@@ -17,14 +17,22 @@ from qmon.text import plain
 DEFAULT_HOST = "127.0.0.1"
 EVERY_HOST = "0.0.0.0"
 _HOST = r"(?P<host>\[[^\]]*\]|[^:\[\]/]*)"
-_OURS = re.compile(rf"(?:{_HOST}:)?(?P<hport>\d{{1,9}}):(?P<gport>\d{{1,9}})(?:/(?P<protocol>\w+))?")
-_OUR_KEY = re.compile(rf"(?:{_HOST}:)?(?P<hport>\d{{1,9}})(?:/(?P<protocol>\w+))?")
+_RANGE = r"(?P<hport>\d{1,9})(?:-(?P<hlast>\d{1,9}))?"
+_OURS = re.compile(
+    rf"(?:{_HOST}:)?{_RANGE}:(?P<gport>\d{{1,9}})(?:-(?P<glast>\d{{1,9}}))?(?:/(?P<protocol>\w+))?"
+)
+_OUR_KEY = re.compile(rf"(?:{_HOST}:)?{_RANGE}(?:/(?P<protocol>\w+))?")
 _QEMUS = re.compile(
     rf"(?P<protocol>tcp|udp|):{_HOST}:(?P<hport>\d{{1,9}})-(?P<guest>\[[^\]]*\]|[^:\[\]]*):(?P<gport>\d{{1,9}})"
 )
 _QEMU_KEY = re.compile(rf"(?P<protocol>tcp|udp):{_HOST}:(?P<hport>\d{{1,9}})")
-_ADD = "write [HOST:]HPORT:GPORT[/udp], such as 2222:22, or as QEMU does: tcp:127.0.0.1:2222-10.0.2.15:22"
-_REMOVE = "write [HOST:]HPORT[/udp], such as 2222 or 0.0.0.0:5353/udp"
+# Each forward costs QEMU a descriptor, of which it may have as few as 1024.
+_LONGEST_RANGE = 256
+_ADD = (
+    "write [HOST:]HPORT:GPORT[/udp], such as 2222:22 or 8000-8010:8000, or as QEMU does: "
+    "tcp:127.0.0.1:2222-10.0.2.15:22"
+)
+_REMOVE = "write [HOST:]HPORT[/udp], such as 2222, 8000-8010 or 0.0.0.0:5353/udp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +64,25 @@ class Rule:
         return f"{self.key}-{self.guest}:{self.guest_port}"
 
 
-def parse_rule(text: str) -> Rule:
-    """Read what `forward add` is given; UsageError says how it is spelt."""
+def parse_rules(text: str) -> tuple[Rule, ...]:
+    """Read what `forward add` is given, one rule a port; UsageError says how it is spelt."""
     if not text.strip():
         raise UsageError("Enter a forward, e.g. 2222:22", hint=_ADD)
     match = _QEMUS.fullmatch(text) or _OURS.fullmatch(text)
     if match is None:
         raise UsageError(f"'{plain(text)}' is not a forward", hint=_ADD)
     guest = _address(match.groupdict().get("guest") or "", text)
-    return Rule(_key(match, text), guest, _port(match["gport"], text, lowest=1))
+    keys = _keys(match, text)
+    first = _port(match["gport"], text, lowest=1)
+    last = match.groupdict().get("glast")
+    if last is not None and int(last) - first != len(keys) - 1:
+        raise UsageError(f"'{plain(text)}': the two ranges are not of one length", hint=_ADD)
+    _port(str(first + len(keys) - 1), text, lowest=1)
+    return tuple(Rule(key, guest, first + number) for number, key in enumerate(keys))
 
 
-def parse_key(text: str) -> Key:
-    """Read what `forward rm` is given; UsageError says how it is spelt."""
+def parse_keys(text: str) -> tuple[Key, ...]:
+    """Read what `forward rm` is given, one key a port; UsageError says how it is spelt."""
     match = (
         _QEMUS.fullmatch(text)
         or _OURS.fullmatch(text)
@@ -77,7 +91,22 @@ def parse_key(text: str) -> Key:
     )
     if match is None:
         raise UsageError(f"'{plain(text)}' is not a forward", hint=_REMOVE)
-    return _key(match, text)
+    return _keys(match, text)
+
+
+def _keys(match: re.Match[str], text: str) -> tuple[Key, ...]:
+    """Return where the host listens: one key, or one a port of a range."""
+    first = _key(match, text)
+    last = match.groupdict().get("hlast")
+    if last is None:
+        return (first,)
+    length = _port(last, text, lowest=1) - first.host_port + 1
+    if not first.host_port or not 1 <= length <= _LONGEST_RANGE:
+        raise UsageError(
+            f"'{plain(text)}' is not a range of ports",
+            hint=f"a range goes from a lower port to a higher one, such as 8000-8010: {_LONGEST_RANGE} ports at most",
+        )
+    return tuple(Key(first.protocol, first.host, first.host_port + number) for number in range(length))
 
 
 def _key(match: re.Match[str], text: str) -> Key:

@@ -98,6 +98,63 @@ async def test_forwards(qemu: Qemu) -> None:
         )
 
 
+async def test_what_would_be_sent(qemu_one: Qemu) -> None:
+    async with start_vm(qemu_one, *VM) as vm:
+        before = await vm.hmp_raw("info network") + await vm.hmp_raw("info usernet")
+
+        async def planned(*words: str) -> list[tuple[str, dict[str, object]]]:
+            done = await qmon(*words, "--dry-run", vm=vm.qmp[0])
+            assert (done.code, done.err) == (0, "")
+            commands = done.json["commands"] if "json" in words else map(json.loads, done.out.splitlines())
+            return [(one["execute"], one["arguments"]) for one in commands]
+
+        forward = "human-monitor-command"
+        assert await planned("plug", "user,id=u2", "--nic", "e1000,id=nic2,mac=52:54:00:00:00:02") == [
+            ("netdev_add", {"type": "user", "id": "u2"}),
+            ("device_add", {"driver": "e1000", "id": "nic2", "mac": "52:54:00:00:00:02", "netdev": "u2"}),
+        ]
+        assert [one for one, _ in await planned("unplug", "nic1", "-o", "json")] == [
+            "device_del",
+            "netdev_del",
+        ]
+        assert await planned("nic", "down", "nic1") == [("set_link", {"name": "nic1", "up": False})]
+        assert await planned("netdev", "rm", "u1", "--force") == [("netdev_del", {"id": "u1"})]
+        assert await planned("forward", "add", "8000-8001:80") == [
+            (forward, {"command-line": "hostfwd_add u1 tcp:127.0.0.1:8000-:80"}),
+            (forward, {"command-line": "hostfwd_add u1 tcp:127.0.0.1:8001-:81"}),
+        ]
+        port = (await qmon("forward", "ls", "-o", "json", vm=vm.qmp[0])).json["forwards"][0]["host_port"]
+        assert await planned("forward", "rm", str(port)) == [
+            (forward, {"command-line": f"hostfwd_remove u1 tcp:127.0.0.1:{port}"})
+        ]
+        assert await vm.hmp_raw("info network") + await vm.hmp_raw("info usernet") == before
+
+
+async def test_what_was_done_as_json(qemu_one: Qemu) -> None:
+    async with start_vm(qemu_one, *VM) as vm:
+        at = vm.qmp[0]
+        plugged = await qmon("plug", "user,id=u2,hostfwd=tcp::0-:80", "--nic", "e1000", "-o", "json", vm=at)
+        document = plugged.json
+        assert (document["netdev"], len(document["warnings"])) == ("u2", 1)
+        assert document["nic"] in [
+            one["id"] for one in (await qmon("nic", "ls", "-o", "json", vm=at)).json["nics"]
+        ]
+        down = (await qmon("nic", "down", "nic1", "-o", "json", vm=at)).json
+        assert down == {"nic": "nic1", "link": "down", "warnings": []}
+        assert (await qmon("netdev", "add", "user,id=u3", "-o", "json", vm=at)).json["netdev"] == "u3"
+        assert (await qmon("netdev", "rm", "u3", "-o", "json", vm=at)).json["netdev"] == "u3"
+        open_one = await qmon("forward", "add", "*:0:80", "--netdev", "u1", "-o", "json", vm=at)
+        assert "listens on every address of the host" in open_one.json["warnings"][0]
+        port = open_one.json["forwards"][0]["host_port"]
+        gone = (await qmon("forward", "rm", f"*:{port}", "-o", "json", vm=at)).json["forwards"]
+        assert [one["host_port"] for one in gone] == [port]
+        said = await qmon("hmp", "-o", "json", "info", "name", vm=at)
+        assert said.json == {"reply": "lab\n", "failed": False}
+        bogus = await qmon("hmp", "-o", "json", "bogus", vm=at)
+        assert (bogus.code, bogus.json["failed"]) == (1, True)
+        assert (await qmon("qmp", "-o", "json", "query-name", vm=at)).json == {"return": {"name": "lab"}}
+
+
 async def test_what_there_is(qemu: Qemu) -> None:
     async with start_vm(qemu) as vm:
         at = vm.qmp[0]

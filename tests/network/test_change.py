@@ -1,6 +1,8 @@
 """Changes whose outcome a fake monitor decides: what is sent, in which order, and what is taken back."""
 
 import asyncio
+import os
+import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from qmon.errors import Interrupted, Refused, TimedOut, UsageError
 from qmon.monitor.session import Session
 from qmon.network import change
+from qmon.network.steps import spelt
 from tests.fakes.monitor import FakeMonitor
 
 NETWORK = """nic1: index=0,type=nic,model=e1000,macaddr=52:54:00:12:34:56
@@ -53,7 +56,7 @@ async def test_plug_is_said_before_it_is_done(vm: FakeMonitor) -> None:
         plan = await change.plan_plug(session, *PLUG)
         assert changed(vm) == []
         assert await change.plug(session, *PLUG) == ("u9", "nic9")
-    assert plan == (
+    assert spelt(plan) == (
         'netdev_add {"type": "user", "id": "u9"}',
         'device_add {"driver": "e1000", "id": "nic9", "netdev": "u9"}',
     )
@@ -134,8 +137,8 @@ async def test_a_free_port_is_found(vm: FakeMonitor) -> None:
     )
     async with await Session.attach(vm.address) as session:
         plan = await change.plan_add_nic(session, "e1000,id=nic9,netdev=u2")
-        assert '"bus": "rp2"' in plan[0]
-        assert '"bus": "rp1"' in (await change.plan_add_nic(session, "e1000,netdev=u2,bus=rp1"))[0]
+        assert '"bus": "rp2"' in str(plan[0])
+        assert '"bus": "rp1"' in str((await change.plan_add_nic(session, "e1000,netdev=u2,bus=rp1"))[0])
         del tree["/machine/peripheral/rp2"], tree["/machine/peripheral"][1]
         vm.refuse("device_add", "Bus 'pcie.0' does not support hotplugging")
         with pytest.raises(Refused, match="hotplugging") as refused:
@@ -159,7 +162,7 @@ async def test_a_netdev_in_use_is_removed_only_by_force(vm: FakeMonitor) -> None
 
 async def test_links(vm: FakeMonitor) -> None:
     async with await Session.attach(vm.address) as session:
-        assert await change.plan_set_link(session, "nic1", False) == (
+        assert spelt(await change.plan_set_link(session, "nic1", False)) == (
             'set_link {"name": "nic1", "up": false}',
         )
         await change.set_link(session, "nic1", False)
@@ -170,7 +173,7 @@ async def test_links(vm: FakeMonitor) -> None:
 
 async def test_unplug_waits_and_then_removes_the_netdev(vm: FakeMonitor) -> None:
     async with await Session.attach(vm.address) as session:
-        assert await change.plan_unplug(session, "nic1") == (
+        assert spelt(await change.plan_unplug(session, "nic1")) == (
             'device_del {"id": "nic1"}',
             'netdev_del {"id": "u1"}',
         )
@@ -276,20 +279,20 @@ async def test_forwards_that_were_not_made(vm: FakeMonitor, reply: str, complain
     vm.hmp("hostfwd_add u1 tcp:127.0.0.1:80-:80", f"{reply}\r\n" if reply else "")
     async with await Session.attach(vm.address) as session:
         with pytest.raises(Refused, match=complaint):
-            await change.add_forward(session, "80:80")
+            await change.add_forwards(session, "80:80")
 
 
 async def test_forwards_are_looked_up_before_they_are_removed(vm: FakeMonitor) -> None:
     vm.hmp("hostfwd_remove u1 tcp:0.0.0.0:2023", "host forwarding rule for tcp:0.0.0.0:2023 not found\r\n")
     async with await Session.attach(vm.address) as session:
         with pytest.raises(Refused, match=r"there is no forward tcp:127\.0\.0\.1:2023") as refused:
-            await change.remove_forward(session, "2023")
+            await change.remove_forwards(session, "2023")
         assert "tcp:*:2023" in str(refused.value.hint)
         with pytest.raises(Refused, match="did not remove"):
-            await change.remove_forward(session, "*:2023")
+            await change.remove_forwards(session, "*:2023")
         with pytest.raises(Refused, match="'u7' is not a user netdev"):
-            await change.remove_forward(session, "*:2023", netdev="u7")
-        assert await change.plan_remove_forward(session, "*:2023") == (
+            await change.remove_forwards(session, "*:2023", netdev="u7")
+        assert spelt(await change.plan_remove_forwards(session, "*:2023")) == (
             "hmp: hostfwd_remove u1 tcp:0.0.0.0:2023",
         )
 
@@ -298,4 +301,55 @@ async def test_without_a_user_network_nothing_is_forwarded(vm: FakeMonitor) -> N
     vm.hmp("info usernet", "")
     async with await Session.attach(vm.address) as session:
         with pytest.raises(Refused, match="no user-mode network"):
-            await change.add_forward(session, "80:80")
+            await change.add_forwards(session, "80:80")
+
+
+def ports(vm: FakeMonitor, *taken: int) -> None:
+    """Make a VM whose stack takes forwards of any port but those that are taken, and lists what it took."""
+    made: list[int] = []
+
+    def human(arguments: Mapping[str, Any]) -> str:
+        line = str(arguments["command-line"])
+        port = int(line.rpartition(":")[2]) if line.startswith("hostfwd") else 0
+        if line.startswith("hostfwd_add"):
+            if port in taken:
+                return f"Could not set up host forwarding rule '{line.split()[2]}'\r\n"
+            made.append(port)
+            return ""
+        if line.startswith("hostfwd_remove"):
+            made.remove(port)
+            return f"host forwarding rule for {line.split()[2]} removed\r\n"
+        rows = (f"  TCP[HOST_FORWARD]  9  127.0.0.1 {p}  10.0.2.15  {p}  0  0\r\n" for p in made)
+        return USERNET.replace("\n", "\r\n") + "".join(rows)
+
+    vm.answer("human-monitor-command", human)
+
+
+async def test_a_range_is_forwarded_port_by_port_and_removed_again(vm: FakeMonitor) -> None:
+    ports(vm)
+    async with await Session.attach(vm.address) as session:
+        assert len(await change.plan_add_forwards(session, "8000-8002:8000")) == 3
+        made = await change.add_forwards(session, "8000-8002:8000")
+        assert [(one.host_port, one.guest_port) for one in made] == [(8000, 8000), (8001, 8001), (8002, 8002)]
+        assert await change.remove_forwards(session, "8000-8002") == made
+        assert len(await change.list_forwards(session)) == 1
+
+
+async def test_a_range_is_forwarded_whole_or_not_at_all(vm: FakeMonitor) -> None:
+    ports(vm, 8002)
+    async with await Session.attach(vm.address) as session:
+        before = await change.list_forwards(session)
+        with pytest.raises(Refused, match=r"8002.*Could not set up"):
+            await change.add_forwards(session, "8000-8003:8000")
+        assert await change.list_forwards(session) == before
+
+
+async def test_a_taken_port_names_its_holder(vm: FakeMonitor) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        ports(vm, port)
+        async with await Session.attach(vm.address) as session:
+            with pytest.raises(Refused) as refused:
+                await change.add_forwards(session, f"{port}:{port}")
+    assert f"Port {port} of 127.0.0.1 is taken by" in str(refused.value.hint)
+    assert str(os.getpid()) in str(refused.value.hint)

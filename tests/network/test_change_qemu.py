@@ -10,6 +10,7 @@ from qmon.errors import Refused, TimedOut
 from qmon.monitor.address import UnixAddress
 from qmon.monitor.session import Session
 from qmon.network import change
+from qmon.network.answering import wait_answer
 from qmon.network.inspect import inspect
 from qmon.network.nics import CANDIDATES, nic_models, nic_properties
 from qmon.network.ports import pcie_ports
@@ -43,22 +44,31 @@ async def test_a_second_network_comes_and_goes(qemu: Qemu) -> None:
 
 
 async def _forwards(vm: LabVm, session: Session) -> None:
-    made = await change.add_forward(session, "0:80")
+    (made,) = await change.add_forwards(session, "0:80")
     assert (made.netdev, made.protocol, made.host_address, made.guest_port) == ("u1", "tcp", "127.0.0.1", 80)
     assert made.host_port > 0
+    await wait_answer(session, made, timeout_s=20)
     page = await asyncio.to_thread(_fetch, f"http://127.0.0.1:{made.host_port}/")
     assert page
     assert await change.list_forwards(session) == (made,)
     with pytest.raises(Refused, match="is forwarded already"):
-        await change.add_forward(session, f"{made.host_port}:81")
-    assert await change.remove_forward(session, str(made.host_port)) == made
+        await change.add_forwards(session, f"{made.host_port}:81")
+    assert await change.remove_forwards(session, str(made.host_port)) == (made,)
     assert await change.list_forwards(session) == ()
-    everywhere = await change.add_forward(session, "*:0:69/udp")
+    (closed,) = await change.add_forwards(session, "0:4")
+    with pytest.raises(TimedOut, match="it refuses the connection"):
+        await wait_answer(session, closed, timeout_s=1)
+    await change.remove_forwards(session, str(closed.host_port))
+    (away,) = await change.add_forwards(session, "tcp:127.0.0.1:0-10.0.2.77:80")
+    with pytest.raises(TimedOut, match="nothing comes back from it"):
+        await wait_answer(session, away, timeout_s=1.5)
+    await change.remove_forwards(session, str(away.host_port))
+    (everywhere,) = await change.add_forwards(session, "*:0:69/udp")
     assert (everywhere.host_address, everywhere.protocol) == ("*", "udp")
-    await change.remove_forward(session, f"*:{everywhere.host_port}/udp")
+    await change.remove_forwards(session, f"*:{everywhere.host_port}/udp")
     assert await change.list_forwards(session) == ()
     with pytest.raises(Refused, match="Could not set up"):
-        await change.add_forward(session, "192.0.2.77:8080:80")
+        await change.add_forwards(session, "192.0.2.77:8080:80")
 
 
 def _fetch(url: str) -> bytes:

@@ -18,6 +18,7 @@ from qmon.errors import QmonError, Refused
 from qmon.network import change, hazards
 from qmon.network.model import Forward, Netdev, Nic
 from qmon.network.options import parse_netdev
+from qmon.network.steps import Step, spelt
 from qmon.tui.app import QmonApp
 from qmon.tui.dialogs.confirm import ConfirmDialog, MessageDialog
 from qmon.tui.dialogs.form import Field, FormDialog
@@ -36,7 +37,7 @@ class Intent:
     """A change that was thought through: what to ask, what will be sent, and how to do it."""
 
     question: str
-    commands: tuple[str, ...]
+    commands: tuple[Step, ...]
     act: Callable[[Session], Awaitable[object]]
     done: str | Callable[[object], str]
     warning: str = ""
@@ -86,14 +87,15 @@ class ChangeDialogs:
 
     async def _carry_out(self, intent: Intent) -> None:
         """Ask, send, tell."""
-        dialog = ConfirmDialog(intent.question, intent.commands, warning=intent.warning)
+        commands = spelt(intent.commands)
+        dialog = ConfirmDialog(intent.question, commands, warning=intent.warning)
         agreed = await self._app.push_screen_wait(dialog)
         self._app.asked()
         if not agreed:
             return
         if intent.patience:
             self._screen.notify(text.plain(intent.patience), markup=False)
-        for command in intent.commands:
+        for command in commands:
             self._watch.log("change", command)
         try:
             result = await intent.act(self._session())
@@ -190,8 +192,8 @@ class ChangeDialogs:
             rule, netdev = values[0], values[1] or None
             return Intent(
                 "Forward a port of the host",
-                await change.plan_add_forward(self._session(), rule, netdev=netdev),
-                lambda session: change.add_forward(session, rule, netdev=netdev),
+                await change.plan_add_forwards(self._session(), rule, netdev=netdev),
+                lambda session: change.add_forwards(session, rule, netdev=netdev),
                 _forwarded,
             )
 
@@ -251,7 +253,7 @@ class ChangeDialogs:
         session = self._session()
         if isinstance(subject, Nic):
             commands = await change.plan_unplug(session, subject.id)
-            both = any(command.startswith("netdev_del") for command in commands)
+            both = any(str(command).startswith("netdev_del") for command in commands)
             intent = Intent(
                 f"Unplug the NIC {subject.id}" + (f" and remove {subject.netdev}" if both else ""),
                 commands,
@@ -280,17 +282,18 @@ class ChangeDialogs:
         rule = f"{forward.host_address or '*'}:{forward.host_port}{suffix}"
         return Intent(
             f"Remove the forward of {rule} on {forward.netdev}",
-            await change.plan_remove_forward(session, rule, netdev=forward.netdev),
-            lambda session: change.remove_forward(session, rule, netdev=forward.netdev),
+            await change.plan_remove_forwards(session, rule, netdev=forward.netdev),
+            lambda session: change.remove_forwards(session, rule, netdev=forward.netdev),
             f"{rule} is not forwarded any more",
         )
 
 
 def _forwarded(result: object) -> str:
-    if not isinstance(result, Forward):
+    if not (isinstance(result, tuple) and result and isinstance(result[0], Forward)):
         return "The port is forwarded"
-    host = f"{result.host_address}:{result.host_port}"
-    return f"{host} is forwarded to {result.guest_address}:{result.guest_port}"
+    one, more = result[0], len(result) - 1
+    said = f"{one.host_address}:{one.host_port} is forwarded to {one.guest_address}:{one.guest_port}"
+    return f"{said}, and {more} more" if more else said
 
 
 _PLUG_HINTS = (

@@ -30,7 +30,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Calls:
 
         return done
 
-    for name in ("set_link", "unplug", "remove_netdev", "remove_forward", "add_forward", "add_nic"):
+    for name in ("set_link", "unplug", "remove_netdev", "remove_forwards", "add_forwards", "add_nic"):
         monkeypatch.setattr(change, f"plan_{name}", plan(name))
         monkeypatch.setattr(change, name, deed(name))
     return calls
@@ -47,7 +47,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Calls:
         (
             ["t", "j", "j", "d"],
             "Remove the forward of 127.0.0.1:2222",
-            ("remove_forward", ("127.0.0.1:2222",)),
+            ("remove_forwards", ("127.0.0.1:2222",)),
         ),
     ],
 )
@@ -78,9 +78,9 @@ async def test_a_forward_is_added(sent: Calls) -> None:
         await pilot.press("enter")
         await type_text(pilot, "u1")
         await pilot.press("enter")
-        await until(lambda: "add_forward 8022:22" in shown(pilot))
+        await until(lambda: "add_forwards 8022:22" in shown(pilot))
         await pilot.press("y")
-        await until(lambda: sent == [("add_forward", ("8022:22",))])
+        await until(lambda: sent == [("add_forwards", ("8022:22",))])
 
 
 async def test_what_is_wrong_with_an_addition_is_told_in_the_form(
