@@ -38,13 +38,18 @@ async def test_names_are_those_that_the_guest_is_told(qemu: Qemu, tmp_path: Path
     path = tmp_path / "a.pcapng"
     netdev = "user,id=u1,net=192.168.64.0/20,dns=192.168.64.9,tftp={directory}/tftp,bootfile=boot.ipxe"
     words = ("-netdev", netdev, "-device", "virtio-net-pci,id=nic1,netdev=u1")
-    async with start_vm(qemu, *words, guest="ipxe") as vm:
+    # Held until it is listened to: the guest asks for its address once, right after it started.
+    async with start_vm(qemu, *words, "-S", guest="ipxe") as vm:
         dump = await asyncio.create_subprocess_exec(
             *(*QMON, "--vm", vm.qmp[0], "dump", "--netdev", "u1", "-w", str(path), "-c", "2"),
             *("udp", "src", "port", "67"),
             stderr=subprocess.DEVNULL,
         )
         async with asyncio.timeout(60):
+            while "filter-dump" not in await vm.hmp_raw("info network"):
+                assert dump.returncode is None
+                await asyncio.sleep(0.05)
+            await vm.qmp_raw("cont")
             assert await dump.wait() == 0
     fields = ("dhcp.option.router", "dhcp.option.domain_name_server")
     rows = await tshark(
