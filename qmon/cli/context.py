@@ -21,9 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The click context's object; `vms` are the values of `--vm` as given, in order."""
+    """The click context's object; `vms` are the values of `--vm` as given, in order.
+
+    `confirm` says that the dashboard asks before captured packets or a VM of its own would be lost.
+    """
 
     vms: tuple[str, ...] = ()
+    confirm: bool = True
 
     def targets(self) -> tuple[Target, ...]:
         """Return the VMs named by `--vm`, else by `$QMON_VM`, else nothing: the only one that runs here."""

@@ -18,4 +18,4 @@ def dashboard(context: Context, *, netdevs: tuple[str, ...], capture: bool) -> N
     streams.require_terminal("the dashboard", "`qmon --help` lists the commands that do not need one.")
     from qmon.tui.run import run_dashboard
 
-    output.run(run_dashboard(target, netdevs=netdevs or None, capture=capture))
+    output.run(run_dashboard(target, netdevs=netdevs or None, capture=capture, confirm=context.confirm))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from qmon.cli import output, recording, streams
+from qmon.cli.context import Context
 from qmon.errors import ExitCode, QmonError, UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +36,16 @@ if TYPE_CHECKING:
     help="What runs the guest; auto tries whether KVM really works.",
 )
 @click.option("--qemu", metavar="PROGRAM", help="The QEMU to use. Default: qemu-system-x86_64 of PATH.")
-def demo(headless: bool, duration: float | None, file: str | None, accel: str, qemu: str | None) -> int:
+@click.pass_obj
+def demo(
+    context: Context,
+    *,
+    headless: bool,
+    duration: float | None,
+    file: str | None,
+    accel: str,
+    qemu: str | None,
+) -> int:
     """Start a tiny VM with real traffic, and the dashboard on it.
 
     The VM needs no disk image: its boot ROM fetches from little servers that listen on loopback only. It, they and
@@ -55,11 +65,11 @@ def demo(headless: bool, duration: float | None, file: str | None, accel: str, q
     with DemoVm(qemu=[program], accel=accel, paused=True) as vm:
         if headless:
             return output.run(_headless(vm, duration, file))
-        output.run(_dashboard(vm))
+        output.run(_dashboard(vm, confirm=context.confirm))
     return ExitCode.DONE
 
 
-async def _dashboard(vm: DemoVm) -> None:
+async def _dashboard(vm: DemoVm, *, confirm: bool) -> None:
     from qmon.monitor.address import UnixAddress
     from qmon.tui.run import show_dashboard
     from qmon.watch import Watch
@@ -68,7 +78,7 @@ async def _dashboard(vm: DemoVm) -> None:
         await watch.first_taps()
         if watch.session is not None:
             await watch.session.execute("cont")
-        await show_dashboard(watch)
+        await show_dashboard(watch, owned=True, confirm=confirm)
 
 
 async def _headless(vm: DemoVm, duration: float | None, file: str | None) -> int:

@@ -84,11 +84,20 @@ class LazyGroup(click.Group):
     "--netdev", "netdevs", multiple=True, metavar="ID", help="Dashboard: tap only this netdev (repeats)."
 )
 @click.option("--no-capture", is_flag=True, help="Dashboard: tap nothing when it opens.")
+@click.option(
+    "--no-confirm",
+    is_flag=True,
+    envvar="QMON_NO_CONFIRM",
+    help="Dashboard (of run and demo too): q quits at once, also with packets that are not saved. "
+    "Always so with QMON_NO_CONFIRM=1.",
+)
 @click.version_option(__version__, prog_name="qmon", message="%(prog)s %(version)s")
 @click.pass_context
-def qmon(ctx: click.Context, vms: tuple[str, ...], netdevs: tuple[str, ...], no_capture: bool) -> None:
+def qmon(
+    ctx: click.Context, *, vms: tuple[str, ...], netdevs: tuple[str, ...], no_capture: bool, no_confirm: bool
+) -> None:
     """Show and shape the network of a running QEMU VM."""
-    ctx.obj = Context(vms)
+    ctx.obj = Context(vms, confirm=not no_confirm)
     if ctx.invoked_subcommand is None:
         from qmon.cli.dashboard import dashboard
 

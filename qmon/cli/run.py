@@ -66,14 +66,14 @@ def run(
         planned = plan(command, added, dashboard=file is None)
         failed = False
         if file is None:
-            output.run(_dashboard(owned, planned, netdevs))
+            output.run(_dashboard(owned, planned, netdevs, confirm=context.confirm))
         else:
             with _terminal_restored():
                 failed = output.run(_recording(owned, planned, netdevs, file, events))
     return owned.status or (ExitCode.FAILED if failed else ExitCode.DONE)
 
 
-async def _dashboard(owned: OwnedQemu, planned: Plan, netdevs: tuple[str, ...]) -> None:
+async def _dashboard(owned: OwnedQemu, planned: Plan, netdevs: tuple[str, ...], *, confirm: bool) -> None:
     """Show the VM until the user leaves; its own end is told in the time line."""
     from qmon.launch.ready import EndedEarly, attach_when_ready, ptys
     from qmon.monitor.address import UnixAddress
@@ -97,7 +97,7 @@ async def _dashboard(owned: OwnedQemu, planned: Plan, netdevs: tuple[str, ...]) 
         elif watch.session is not None:
             await watch.session.execute("cont")
         async with _told_of_the_end(owned, watch):
-            await show_dashboard(watch)
+            await show_dashboard(watch, owned=True, confirm=confirm)
     if owned.status:
         output.talk(owned.last_words())
 

@@ -33,7 +33,7 @@ class QmonApp(App[None]):
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "quit", "Quit", show=False, priority=True),
-        Binding("q", "quit", "Quit"),
+        Binding("q,ctrl+q", "quit", "Quit"),
         Binding("question_mark", "help", "Help", key_display="?"),
     ]
 
@@ -42,6 +42,7 @@ class QmonApp(App[None]):
         self._first = first
         self._typed = TypedKeys(self, super().on_event)
         self._token: object = None
+        self.failure: Exception | None = None
         self.register_theme(QMON_THEME)
         self.theme = QMON_THEME.name
 
@@ -56,7 +57,7 @@ class QmonApp(App[None]):
         else:
             await super().on_event(event)
 
-    def ask(self, screen: Screen[Any], questions: Coroutine[Any, Any, None]) -> None:
+    def ask(self, screen: Screen[Any], questions: Coroutine[Any, Any, object]) -> None:
         """Run something that opens dialogs as a worker of a screen; keys typed from now on are for its dialogs.
 
         `asked` ends that earlier than the worker's end, for one that goes on with something that takes its time.
@@ -91,6 +92,12 @@ class QmonApp(App[None]):
                 seen.add(what)
                 yield SystemCommand(what, f"key: {active.binding.key}", _runner(self, active))
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """End because of a mistake of ours, without Textual's pages of traceback: `run_app` tells it in short."""
+        self.failure = self.failure or error
+        super()._handle_exception(error)
+        self._exit_renderables.clear()
 
     @property
     def terminal_behind(self) -> bool:

@@ -12,6 +12,7 @@ from textual.screen import Screen
 
 from qmon.errors import CannotAttach
 from qmon.tui.app import QmonApp
+from qmon.tui.crash import DashboardFailed, failure, rescue
 
 if TYPE_CHECKING:
     from qmon.monitor.address import Address, Target
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 async def run_app(first: Screen[Any]) -> None:
     """Run an app that starts with a screen until the user leaves.
 
-    A cancellation (a signal) is taken as an orderly end: the terminal is restored and this returns.
+    A cancellation (a signal) is taken as an orderly end: the terminal is restored and this returns. DashboardFailed
+    where a mistake in the app ended it; the terminal is restored then too.
     """
     app = QmonApp(first)
     async with asyncio.TaskGroup() as tasks:
@@ -33,6 +35,8 @@ async def run_app(first: Screen[Any]) -> None:
             _take_as_end()
             app.end()
             await running
+    if app.failure is not None:
+        raise failure(app.failure) from app.failure
 
 
 def _take_as_end() -> None:
@@ -48,20 +52,30 @@ async def run_viewer(file: CaptureFile, title: str) -> None:
     await run_app(ViewerScreen(file, title))
 
 
-async def show_dashboard(watch: Watch) -> bool:
+async def show_dashboard(watch: Watch, *, owned: bool = False, confirm: bool = True) -> bool:
     """Show the dashboard on a VM that is already watched until the user leaves; the caller ends the watching.
 
-    Return whether the user wants to choose another VM.
+    `owned` says that the VM ends with the caller, `confirm` that the user is asked before something is lost. Return
+    whether the user wants to choose another VM.
     """
     from qmon.tui.screens.dashboard import DashboardScreen
 
-    screen = DashboardScreen(watch)
-    await run_app(screen)
+    screen = DashboardScreen(watch, owned=owned, confirm=confirm)
+    try:
+        await run_app(screen)
+    except DashboardFailed as problem:
+        watch.poll()
+        problem.hint = "\n".join(filter(None, [problem.hint, await rescue(watch.store)]))
+        raise
     return screen.again
 
 
 async def run_dashboard(
-    target: Target | None = None, *, netdevs: tuple[str, ...] | None = None, capture: bool = True
+    target: Target | None = None,
+    *,
+    netdevs: tuple[str, ...] | None = None,
+    capture: bool = True,
+    confirm: bool = True,
 ) -> None:
     """Attach to a VM and show the dashboard on it; without a target and with no or several VMs, let the user choose.
 
@@ -71,26 +85,28 @@ async def run_dashboard(
 
     if target is not None:
         async with Watch(target, netdevs=netdevs, capture=capture) as watch:
-            again = await show_dashboard(watch)
+            again = await show_dashboard(watch, confirm=confirm)
     else:
         only = await _only_vm()
-        again = True if only is None else await _attach_and_show(only, netdevs, capture) is not None
+        again = True if only is None else await _attach_and_show(only, netdevs, capture, confirm) is not None
     problem = ""
     while again:
         chosen = await _choose(problem)
         if chosen is None:
             return
-        result = await _attach_and_show(chosen, netdevs, capture)
+        result = await _attach_and_show(chosen, netdevs, capture, confirm)
         again, problem = result is not None, result or ""
 
 
-async def _attach_and_show(address: Address, netdevs: tuple[str, ...] | None, capture: bool) -> str | None:
+async def _attach_and_show(
+    address: Address, netdevs: tuple[str, ...] | None, capture: bool, confirm: bool
+) -> str | None:
     """Show one VM of the list; return None when the user quit, else why the list is to be shown again."""
     from qmon.watch import Watch
 
     try:
         async with Watch(address, netdevs=netdevs, capture=capture) as watch:
-            return "" if await show_dashboard(watch) else None
+            return "" if await show_dashboard(watch, confirm=confirm) else None
     except CannotAttach as refusal:
         return str(refusal)
 

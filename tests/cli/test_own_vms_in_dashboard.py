@@ -42,6 +42,8 @@ async def test_the_demo_shows_traffic_and_ends_with_q(
         await pane.shows("qmon-demo", "● 2 taps", "u1", "u2", "Bootstrap Protocol (DHCP)")
         qemu = await qemu_in(pane)
         await pane.keys("q")
+        await pane.shows("it ends with qmon", "not saved")
+        await pane.keys("Enter")
         assert await pane.status() == 0
     await all_gone(runtime_directory, qemu)
 
@@ -72,6 +74,8 @@ async def test_run_puts_the_console_on_a_pty(qemu_one: Qemu, tmp_path: Path, run
         assert Path(console[1]).is_char_device()
         qemu = await qemu_in(pane)
         await pane.keys("q")
+        await pane.shows("it ends with qmon", "not saved")
+        await pane.keys("Enter")
         assert await pane.status() == 0
     await all_gone(runtime_directory, qemu)
 
@@ -79,7 +83,7 @@ async def test_run_puts_the_console_on_a_pty(qemu_one: Qemu, tmp_path: Path, run
 async def test_the_end_of_the_vm_is_told_and_its_status_returned(
     qemu_one: Qemu, tmp_path: Path, runtime_directory: Path
 ) -> None:
-    words = [QMON, "run", "--", program(qemu_one, tmp_path), *CONSOLE, *NETDEV]
+    words = ["env", "QMON_NO_CONFIRM=1", QMON, "run", "--", program(qemu_one, tmp_path), *CONSOLE, *NETDEV]
     async with terminal(runtime_directory, words) as pane:
         await pane.shows("● 1 tap")
         os.kill(await qemu_in(pane), signal.SIGKILL)
@@ -108,6 +112,8 @@ async def test_the_users_own_pause_is_respected(
         screen = await pane.shows("paused by -S")
         assert "RESUME" not in screen
         await pane.keys("q")
+        await pane.shows("it ends with qmon")
+        await pane.keys("Enter")
         assert await pane.status() == 0
 
 

@@ -50,6 +50,8 @@ async def test_packets_a_filter_and_the_way_out(vm: LabVm, runtime_directory: Pa
         await pane.keys("Enter")
         await pane.shows("capture filter udp port 69", "Read Request")
         await pane.keys("q")
+        await pane.shows("not saved")
+        await pane.keys("Enter")
         assert await pane.status() == 0
     assert await _ours(vm) == []
 

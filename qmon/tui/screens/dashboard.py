@@ -20,7 +20,7 @@ from qmon import text
 from qmon.capture.following import MonitorState
 from qmon.snapshot import Snapshot
 from qmon.tui.dialogs.changing import ChangeDialogs
-from qmon.tui.dialogs.confirm import ConfirmDialog
+from qmon.tui.dialogs.leaving import Choice, LeaveDialog
 from qmon.tui.panes.conversations import ConversationsPane
 from qmon.tui.panes.events import EventsPane
 from qmon.tui.panes.header import Part, amount
@@ -42,7 +42,10 @@ ROOMY = 100
 
 
 class DashboardScreen(TabbedScreen):
-    """The dashboard on a `Watch` that is already entered; `again` says that the user wants another VM."""
+    """The dashboard on a `Watch` that is already entered; `again` says that the user wants another VM.
+
+    `owned` tells that the VM ends with qmon; without `confirm` leaving is not asked about.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "add", "Add", tooltip="Add a netdev, NIC or forward"),
@@ -51,9 +54,10 @@ class DashboardScreen(TabbedScreen):
         Binding("colon", "monitor", "Monitor", key_display=":", tooltip="Type a monitor line", priority=True),
         Binding("v", "other_vm", "VMs", show=False, tooltip="Choose another VM"),
         Binding("r", "look", "Refresh", show=False, tooltip="Refresh"),
+        Binding("q,ctrl+q", "leave", "Quit"),
     ]
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, *, owned: bool = False, confirm: bool = True) -> None:
         store = watch.store
         self._network = NetworkPane(id="network")
         self._traffic = TrafficPane(store, id="traffic")
@@ -72,6 +76,8 @@ class DashboardScreen(TabbedScreen):
             },
         )
         self.watch_vm = watch
+        self._owned = owned
+        self._confirm = confirm
         self.again = False
         self.changes = ChangeDialogs(self, watch)
         self._snapshot: Snapshot | None = None
@@ -145,7 +151,9 @@ class DashboardScreen(TabbedScreen):
         if shown:
             what = {
                 MonitorState.LOST: "The monitor is disconnected; reconnecting",
-                MonitorState.ENDED: "The VM has ended · v: choose another VM · q: quit",
+                MonitorState.ENDED: "The VM has ended · "
+                + ("" if self._owned else "v: choose another VM · ")
+                + "q: quit",
             }[now.monitor]
             note = text.plain(now.monitor_note)
             banner.update(f" {what}" + (f"  ({note})" if note else ""))
@@ -169,8 +177,10 @@ class DashboardScreen(TabbedScreen):
             self._monitor.opened()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Leave a colon to the line it is typed into."""
+        """Leave a colon to the line it is typed into, and a VM of our own to itself."""
         if action == "monitor" and isinstance(self.focused, Input):
+            return False
+        if action == "other_vm" and self._owned:
             return False
         return super().check_action(action, parameters)
 
@@ -189,19 +199,27 @@ class DashboardScreen(TabbedScreen):
         self.remove_class("-tree")
         self.set_focus(getattr(self.open_pane, "entry", self.open_pane))
 
-    def action_other_vm(self) -> None:
-        """Leave for the list of VMs, once the user has agreed to lose what was captured."""
-        self.ask(self._other_vm())
+    def action_leave(self) -> None:
+        """Quit, once the user has agreed to what is lost by it."""
+        self.ask(self._leave("Quit", "quit"))
 
-    async def _other_vm(self) -> None:
-        packets = self.watch_vm.store.packets
-        if packets:
-            warning = (
-                f"The {packets:,} packets captured here will be lost. To keep them, save them first (w)."
-            )
-            if not await self.app.push_screen_wait(ConfirmDialog("Choose another VM", warning=warning)):
+    def action_other_vm(self) -> None:
+        """Go back to the list of VMs, once the user has agreed to lose what was captured."""
+        self.ask(self._leave("Choose another VM", "choose", again=True))
+
+    async def _leave(self, title: str, word: str, *, again: bool = False) -> None:
+        unsaved = self.watch_vm.store.next_seq - self.saved
+        losses = []
+        if self._owned and self.watch_vm.snapshot().monitor is not MonitorState.ENDED:
+            losses.append("qmon has started this VM: it ends with qmon.")
+        if unsaved:
+            losses.append(f"{unsaved:,} captured packet{' is' if unsaved == 1 else 's are'} not saved.")
+        if losses and self._confirm:
+            dialog = LeaveDialog(title, losses, leave=word, can_save=unsaved > 0)
+            choice = await self.app.push_screen_wait(dialog)
+            if choice is None or (choice is Choice.SAVE_FIRST and not await self._save()):
                 return
-        self.again = True
+        self.again = again
         self.app.exit()
 
     def action_look(self) -> None:

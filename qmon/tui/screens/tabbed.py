@@ -54,6 +54,8 @@ class TabbedScreen(Screen[None]):
         self._tabs = TabBar(tuple(self.panes))
         self._switcher = ContentSwitcher(*self.panes.values(), initial=packets.id)
         self.header = HeaderLine()
+        # All packets before this one are in a file.
+        self.saved = 0
 
     def compose_tabs(self) -> ComposeResult:
         """Make the tabs and the panes under them."""
@@ -90,7 +92,7 @@ class TabbedScreen(Screen[None]):
         """Return what a file with these packets could be called, without time and suffix."""
         raise NotImplementedError
 
-    def ask(self, questions: Coroutine[Any, Any, None]) -> None:
+    def ask(self, questions: Coroutine[Any, Any, object]) -> None:
         """Run something that opens dialogs; keys typed ahead are for them."""
         assert isinstance(self.app, QmonApp)
         self.app.ask(self, questions)
@@ -99,11 +101,15 @@ class TabbedScreen(Screen[None]):
         """Ask for a file and write the packets into it."""
         self.ask(self._save())
 
-    async def _save(self) -> None:
+    async def _save(self) -> bool:
+        """Return whether packets were saved."""
         rows = self.packets.packet_list.rows
 
         async def check(values: Sequence[str]) -> str:
+            end = rows.store.next_seq
             path, count = await save(rows.store, values[0], values[1])
+            if not values[1]:
+                self.saved = end
             return f"Saved {count:,} packets to {path}"
 
         stem = re.sub(r"[^\w.-]", "_", self.save_name())
@@ -117,6 +123,7 @@ class TabbedScreen(Screen[None]):
         said = await self.app.push_screen_wait(dialog)
         if said is not None:
             self.notify(text.plain(said), markup=False)
+        return said is not None
 
     @work(group="wireshark")
     async def action_wireshark(self) -> None:

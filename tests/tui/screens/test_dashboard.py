@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from textual import events
 from textual.widgets import Input
@@ -9,7 +11,9 @@ from textual.widgets import Input
 from qmon.capture.following import MonitorState
 from qmon.capture.vm import TapState
 from qmon.tui.panes.network import NetworkPane
-from tests.tui.apps import dashboard, shown, type_text, until
+from qmon.tui.screens.dashboard import DashboardScreen
+from tests.tui.apps import dashboard, running, shown, type_text, until
+from tests.tui.scripted import ScriptedWatch
 
 SIZES = [(80, 24), (160, 50)]
 
@@ -154,24 +158,81 @@ async def test_a_prompt_without_a_monitor_says_so() -> None:
 
 async def test_another_vm_is_asked_for() -> None:
     async with dashboard() as (pilot, screen, _):
+        await until(lambda: "490 packets" in shown(pilot))
         await pilot.press("v")
         # What was captured would be gone: Esc keeps it, Enter agrees.
-        await until(lambda: "packets captured here will be lost" in shown(pilot))
+        await until(lambda: "490 captured packets are not saved" in shown(pilot))
         await pilot.press("escape")
-        await until(lambda: "will be lost" not in shown(pilot))
+        await until(lambda: "not saved" not in shown(pilot))
         assert not screen.again
         await pilot.press("v")
-        await until(lambda: "packets captured here will be lost" in shown(pilot))
+        await until(lambda: "490 captured packets are not saved" in shown(pilot))
         await pilot.press("enter")
         await until(lambda: screen.again)
 
 
-@pytest.mark.parametrize("key", ["q", "ctrl+c"])
-async def test_leaving(key: str) -> None:
+async def test_q_asks_before_packets_are_lost_and_ctrl_c_does_not() -> None:
     async with dashboard() as (pilot, screen, _):
-        await pilot.press(key)
+        await until(lambda: "490 packets" in shown(pilot))
+        await pilot.press("q", "q")
+        await until(lambda: "490 captured packets are not saved" in shown(pilot))
+        await pilot.press("escape")
+        await until(lambda: screen.is_current)
+        await pilot.press("ctrl+c")
         await until(lambda: pilot.app._exit)
         assert not screen.again
+
+
+async def test_q_can_save_first(tmp_path: Path) -> None:
+    async with dashboard() as (pilot, screen, _):
+        await until(lambda: "490 packets" in shown(pilot))
+        await pilot.press("q", "w")
+        await until(lambda: "Save packets" in shown(pilot))
+        await pilot.press("escape")
+        await until(lambda: screen.is_current)
+        assert not pilot.app._exit
+        await pilot.press("q", "w", "ctrl+u")
+        await type_text(pilot, str(tmp_path / "kept.pcap"))
+        await pilot.press("enter", "enter")
+        await until(lambda: pilot.app._exit)
+    assert (tmp_path / "kept.pcap").stat().st_size > 490
+
+
+async def test_q_leaves_at_once_where_nothing_is_lost(tmp_path: Path) -> None:
+    watch = ScriptedWatch()
+    async with dashboard(watch) as (pilot, _, __):
+        await pilot.press("q")
+        await until(lambda: pilot.app._exit)
+    watch = ScriptedWatch()
+    watch.arrive()
+    async with dashboard(watch) as (pilot, _screen, _):
+        await until(lambda: "490 packets" in shown(pilot))
+        await pilot.press("w", "ctrl+u")
+        await type_text(pilot, str(tmp_path / "kept.pcap"))
+        await pilot.press("enter", "enter")
+        await until(lambda: "Saved 490 packets" in shown(pilot))
+        await pilot.press("q")
+        await until(lambda: pilot.app._exit)
+
+
+async def test_a_vm_that_ends_with_qmon_is_asked_about_and_is_the_only_one() -> None:
+    screen = DashboardScreen(ScriptedWatch(), owned=True)  # type: ignore[arg-type]
+    async with running(screen) as pilot:
+        await pilot.press("v", "q")
+        await until(lambda: "it ends with qmon" in shown(pilot))
+        assert "save first" not in shown(pilot)
+        await pilot.press("y")
+        await until(lambda: pilot.app._exit)
+
+
+async def test_who_does_not_want_to_be_asked_is_not() -> None:
+    watch = ScriptedWatch()
+    watch.arrive()
+    screen = DashboardScreen(watch, owned=True, confirm=False)  # type: ignore[arg-type]
+    async with running(screen) as pilot:
+        await until(lambda: "490 packets" in shown(pilot))
+        await pilot.press("q")
+        await until(lambda: pilot.app._exit)
 
 
 async def test_ctrl_c_leaves_from_an_input_too() -> None:
