@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -38,7 +39,7 @@ from qmon.monitor.events import Event
 from qmon.monitor.hmp import UsernetStack
 from qmon.monitor.session import Session
 from qmon.network.model import Network
-from qmon.packets.batch import Interface, Note
+from qmon.packets.batch import FrameBatch, Interface, Note
 
 FAREWELL_S = 2.0
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.1, 2.0
@@ -131,6 +132,7 @@ class FollowedVm:
         self._ended_taps: list[TapState] = []
         self._notes: list[Note] = []
         self._arrived = asyncio.Event()
+        self._on_frames: list[Callable[[FrameBatch], None]] = []
         self._stack = AsyncExitStack()
 
     def __repr__(self) -> str:
@@ -241,7 +243,19 @@ class FollowedVm:
         left, self._left = self._left, Polled()
         now = self._numbering.poll(self._capture) if self._capture else Polled()
         notes, self._notes = tuple(self._notes), []
-        return Polled((*left.batches, *now.batches), (*left.notes, *now.notes, *notes))
+        polled = Polled((*left.batches, *now.batches), (*left.notes, *now.notes, *notes))
+        for callback in tuple(self._on_frames):
+            for batch in polled.batches:
+                callback(batch)
+        return polled
+
+    def on_frames(self, callback: Callable[[FrameBatch], None]) -> Callable[[], None]:
+        """Have `callback` see each batch that is polled, whoever polls; what is returned ends that.
+
+        Its bytes are only good during the call.
+        """
+        self._on_frames.append(callback)
+        return lambda: self._on_frames.remove(callback)
 
     async def wait(self, timeout_s: float) -> None:
         """Wait until there may be something to poll, at most `timeout_s`."""

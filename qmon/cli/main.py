@@ -34,6 +34,7 @@ _COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("view", "qmon.cli.view:view", "Look through a capture file in the dashboard's packet views."),
     ("wireshark", "qmon.cli.wireshark:wireshark", "Watch a netdev live in Wireshark."),
     ("extcap", "qmon.cli.extcap:extcap", "Put running VMs into Wireshark's own list of interfaces."),
+    ("ping", "qmon.cli.ping:ping", "Ping the guest, whatever its network; without root."),
     ("hmp", "qmon.cli.monitor:hmp", "Send one line to the human monitor."),
     ("qmp", "qmon.cli.monitor:qmp", "Send one QMP command."),
     ("events", "qmon.cli.monitor:events", "Print the VM's QMP events as they come."),

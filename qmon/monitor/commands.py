@@ -62,12 +62,48 @@ async def qom_get(session: Session, path: str, name: str) -> Any:
     return await session.execute("qom-get", {"path": path, "property": name})
 
 
-# What QEMU writes to
+async def object_del(session: Session, name: str, *, timeout_s: float | None = None) -> None:
+    """Remove an object that was added by `object-add` or `-object` (2.0)."""
+    await session.execute("object-del", {"id": name}, timeout_s=timeout_s)
 
 
-async def chardev_remove(session: Session, chardev_id: str) -> None:
+async def add_redirector(
+    session: Session, name: str, *, netdev: str, indev: str, queue: str, position: str
+) -> None:
+    """Add a filter that puts what comes from the chardev `indev` on a netdev's wire, and takes nothing away (2.6).
+
+    With `queue` ``tx`` it goes to the NIC, with ``rx`` to the netdev; `position`: ``head``, ``tail`` (5.0).
+    """
+    properties = {"netdev": netdev, "indev": indev, "queue": queue, "position": position}
+    await session.execute("object-add", {"qom-type": "filter-redirector", "id": name, **properties})
+
+
+# What QEMU writes to and reads from
+
+
+async def chardev_remove(session: Session, chardev_id: str, *, timeout_s: float | None = None) -> None:
     """Remove a chardev that nothing uses (1.4)."""
-    await session.execute("chardev-remove", {"id": chardev_id})
+    await session.execute("chardev-remove", {"id": chardev_id}, timeout_s=timeout_s)
+
+
+async def chardev_add_descriptor(session: Session, chardev_id: str, fd_name: str) -> None:
+    """Make a chardev of a connected socket that was passed by `getfd` under that name (1.4)."""
+    await _chardev_add_socket(session, chardev_id, {"type": "fd", "data": {"str": fd_name}})
+
+
+async def chardev_add_unix(session: Session, chardev_id: str, path: str) -> None:
+    """Make a chardev that connects to the unix socket at `path` now, and never again (1.4)."""
+    await _chardev_add_socket(session, chardev_id, {"type": "unix", "data": {"path": path}})
+
+
+async def getfd(session: Session, fd: int, name: str) -> None:
+    """Hand QEMU a copy of our descriptor `fd` under a name, for the next command that takes one (0.14)."""
+    await session.execute("getfd", {"fdname": name}, fd=fd)
+
+
+async def closefd(session: Session, name: str) -> None:
+    """Have QEMU close a descriptor that was passed by `getfd` and not taken by any command (0.14)."""
+    await session.execute("closefd", {"fdname": name})
 
 
 async def query_fdsets(session: Session) -> tuple[FdSet, ...]:
@@ -82,3 +118,8 @@ async def query_fdsets(session: Session) -> tuple[FdSet, ...]:
 async def remove_fd(session: Session, fdset_id: int, fd: int) -> None:
     """Close a descriptor of a set; what was opened from it by name goes on (1.2)."""
     await session.execute("remove-fd", {"fdset-id": fdset_id, "fd": fd})
+
+
+async def _chardev_add_socket(session: Session, chardev_id: str, address: dict[str, object]) -> None:
+    backend = {"type": "socket", "data": {"addr": address, "server": False}}
+    await session.execute("chardev-add", {"id": chardev_id, "backend": backend})

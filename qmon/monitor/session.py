@@ -119,14 +119,19 @@ class Session:
     # Asking
 
     async def execute(
-        self, command: str, arguments: Mapping[str, object] | None = None, *, timeout_s: float | None = None
+        self,
+        command: str,
+        arguments: Mapping[str, object] | None = None,
+        *,
+        timeout_s: float | None = None,
+        fd: int | None = None,
     ) -> Any:
-        """Run a QMP command and return its result.
+        """Run a QMP command, which may carry a descriptor of ours, and return its result.
 
         `Refused` carries QEMU's class and reason; `Interrupted` means the outcome cannot be known; `TimedOut`
         that the answer did not come within `timeout_s` (the session's own limit unless given).
         """
-        return await self._ask(command, arguments or {}, timeout_s=timeout_s)
+        return await self._ask(command, arguments or {}, timeout_s=timeout_s, fd=fd)
 
     async def hmp(self, line: str, *, timeout_s: float | None = None) -> str:
         """Run a line of the human monitor; its text with plain line ends. HMP knows no errors, only texts."""

@@ -30,6 +30,7 @@ class Purpose(StrEnum):
     PATH = "path"  # A chardev that asks whether QEMU may open a path.
     MIRROR = "mirror"  # A chardev's name that stands for none.
     FD = "fd"  # A descriptor that was passed.
+    WIRE = "wire"  # What frames are put on a wire through: a redirector, and the chardev of the same name.
 
 
 # boot id (12 hex digits of it), pid namespace (inode), pid, start (clock ticks after boot), number, purpose.

@@ -28,15 +28,22 @@ _MASKS = (
     (0xE0000000, 0xE0000000, 0xFFFFFF00),
 )
 _DEFAULT_NET, _DEFAULT_PREFIX = "10.0.2.0/24", "fec0::"
-_GATEWAY, _DNS, _SMB = 0x0202, 0x0203, 0x0204
+_GATEWAY, _DNS, _SMB, _LEASE = 0x0202, 0x0203, 0x0204, 0x020F
+# libslirp's NB_BOOTP_CLIENTS.
+LEASES = 16
 
 
 @dataclass(frozen=True, slots=True)
 class UserStack:
-    """`network` is its IPv4 network's address, `roles` are what its own addresses are for: gateway, dns or smb."""
+    """`network` is its IPv4 network's address, `roles` are what its own addresses are for: gateway, dns or smb.
+
+    `prefix_bits` is the length of the network's prefix, `first_lease` the first of `LEASES` that it gives away.
+    """
 
     network: str
     roles: Mapping[str, str]
+    prefix_bits: int = 24
+    first_lease: str = ""
 
 
 def user_stack(netdev: Netdev, networks: Sequence[Options]) -> UserStack | None:
@@ -62,6 +69,20 @@ def user_stack(netdev: Netdev, networks: Sequence[Options]) -> UserStack | None:
     return found[0]
 
 
+def assumed_stack(netdev: Netdev) -> UserStack | None:
+    """Return the stack behind a user netdev as it is unless its options said otherwise; None where it has no IPv4.
+
+    For those who only need a likely answer: a netdev that was added since the VM was started tells its network alone.
+    """
+    info = _INFO.search(netdev.info)
+    if netdev.type != "user" or info is None:
+        return None
+    try:
+        return _read({"net": f"{info[1]}/24"})
+    except (ValueError, OSError):
+        return None
+
+
 def _read(options: Options) -> UserStack:
     network, mask = _network(options)
     roles: dict[str, str] = {}
@@ -78,7 +99,8 @@ def _read(options: Options) -> UserStack:
         for option, bits, role in (("ipv6-dns", 3, "dns"), ("ipv6-host", 2, "gateway")):
             own = options.get(option)
             roles[str(ipaddress.IPv6Address(own or int(prefix) | bits))] = role
-    return UserStack(_text(network), roles)
+    first = _text(_given(options, "dhcpstart", network | _LEASE & ~mask))
+    return UserStack(_text(network), roles, mask.bit_count(), first)
 
 
 def _enabled(options: Options, family: str, other: str) -> bool:

@@ -28,6 +28,22 @@ CASES: dict[str, tuple[Call, str, Any, Any]] = {
     ),
     "qom_get": (lambda s: commands.qom_get(s, "/objects/x", "status"), "qom-get", "on", "on"),
     "chardev_remove": (lambda s: commands.chardev_remove(s, "c"), "chardev-remove", {}, None),
+    "object_del": (lambda s: commands.object_del(s, "x"), "object-del", {}, None),
+    "add_redirector": (
+        lambda s: commands.add_redirector(s, "w", netdev="u1", indev="c", queue="tx", position="head"),
+        "object-add",
+        {},
+        None,
+    ),
+    "chardev_add_descriptor": (
+        lambda s: commands.chardev_add_descriptor(s, "c", "fd1"),
+        "chardev-add",
+        {"pty": "/dev/pts/1"},
+        None,
+    ),
+    "chardev_add_unix": (lambda s: commands.chardev_add_unix(s, "c", "/run/s"), "chardev-add", {}, None),
+    "getfd": (lambda s: commands.getfd(s, 1, "fd1"), "getfd", {}, None),
+    "closefd": (lambda s: commands.closefd(s, "fd1"), "closefd", {}, None),
     "query_fdsets": (commands.query_fdsets, "query-fdsets", SETS, (FdSet(3, ((13, "qmon"), (14, ""))),)),
     "remove_fd": (lambda s: commands.remove_fd(s, 3, 13), "remove-fd", {}, None),
 }
@@ -35,7 +51,9 @@ CASES: dict[str, tuple[Call, str, Any, Any]] = {
 
 def test_every_wrapper_has_a_case() -> None:
     assert set(CASES) == {
-        name for name, value in vars(commands).items() if inspect.iscoroutinefunction(value)
+        name
+        for name, value in vars(commands).items()
+        if inspect.iscoroutinefunction(value) and not name.startswith("_")
     }
 
 
