@@ -14,23 +14,28 @@ import click
 from qmon.cli import output, recording
 from qmon.cli.context import Context
 from qmon.cli.dump_output import Asked, check, check_words, open_output, stop_of
-from qmon.errors import ExitCode, UsageError
+from qmon.cli.line_options import line_options
+from qmon.errors import UsageError
 
 if TYPE_CHECKING:
     from qmon.export.live import Wanted
-    from qmon.export.record import Totals
-    from qmon.packets.batch import Note
+    from qmon.packets.line_text import Style
 
 
 @click.command(
-    epilog="\b\nExamples:\n"
-    "  qmon dump --netdev u1 port 53\n"
-    "  qmon dump --netdev u1 -w trace.pcapng\n"
+    epilog="Flags are tcpdump's where it has them: -i -n -e -v -q -t -x -X -A -c -s -w -C -G -W -l.\n\n\b\nExamples:\n"
+    "  qmon dump -i u1 port 53\n"
+    "  qmon dump -i u1 -w trace.pcapng\n"
     "  qmon dump --all -w - | wireshark -k -i -\n"
-    "  qmon dump --netdev u1 -w ring.pcapng -b filesize:10000 -b files:5",
+    "  qmon dump -i u1 -w ring.pcapng -b filesize:10000 -b files:5",
 )
 @click.option(
-    "--netdev", "netdevs", multiple=True, metavar="ID", help="Which netdev; repeats. With several VMs: VM/ID."
+    "-i",
+    "--netdev",
+    "netdevs",
+    multiple=True,
+    metavar="ID",
+    help="Which netdev; repeats. With several VMs: VM/ID.",
 )
 @click.option("--all", "every", is_flag=True, help="Every netdev, and those that are plugged in later.")
 @click.option("-w", "file", metavar="FILE", help="Write a capture file; - is standard output.")
@@ -39,10 +44,10 @@ if TYPE_CHECKING:
 @click.option(
     "-s",
     "snaplen",
-    type=click.IntRange(min=1, max=262_144),
-    default=262_144,
+    type=click.IntRange(min=0, max=262_144),
+    default=0,
     metavar="LEN",
-    help="Keep LEN bytes of each.",
+    help="Keep LEN bytes of each; 0 keeps all.",
 )
 @click.option(
     "-a", "limits", multiple=True, metavar="WHAT:N", help="End after duration:S, filesize:KB or packets:N."
@@ -101,7 +106,9 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Have QEMU write to a file in DIR, which is deleted at the end. If qmon is killed, QEMU writes on.",
 )
+@line_options
 @output.stream_option
+@recording.no_file_option
 @click.argument("words", nargs=-1, metavar="[FILTER]")
 @click.pass_obj
 def dump(
@@ -125,6 +132,7 @@ def dump(
     sweep: bool,
     remote_mirror: bool,
     sink_dir: str | None,
+    style: Style,
     output: str,
     words: tuple[str, ...],
 ) -> int:
@@ -135,14 +143,16 @@ def dump(
     from qmon.capture.vm import CaptureOptions
     from qmon.cli import output as out
     from qmon.export.live import Wanted
+    from qmon.packets.batch import DEFAULT_SNAPLEN
 
     if remote_mirror and sink_dir is not None:
         raise UsageError("--remote-mirror and --sink-dir are two ways to one end: give one of them")
     if file is not None and output == "jsonl":
         raise UsageError("-w writes a capture file and -o jsonl prints lines: give one of them")
     notes = "none" if no_events else events
+    snaplen = snaplen or DEFAULT_SNAPLEN
     asked = Asked(
-        file, form, output, snaplen, count, notes, limits, ring, megabytes, every_s, files, recorder
+        file, form, output, style, snaplen, count, notes, limits, ring, megabytes, every_s, files, recorder
     )
     options = CaptureOptions(
         snaplen=snaplen,
@@ -162,7 +172,7 @@ async def _dump(wanted: Wanted, asked: Asked, words: Sequence[str]) -> int:
 
     stop = stop_of(asked)
     check_words(asked)
-    chosen = recording.filter_of(words)
+    chosen = recording.filter_of(words, command="" if wanted.netdevs or wanted.all else "dump")
     async with open_live(wanted, output.talk) as live:
         check(asked, several=len(live.tapped) > 1 or wanted.all)
         sink = await open_output(asked, live)
@@ -173,19 +183,6 @@ async def _dump(wanted: Wanted, asked: Asked, words: Sequence[str]) -> int:
             filter=chosen,
             stop=stop,
             notes=asked.notes != "none" or asked.recorder is not None,
-            on_note=_say_gap,
+            on_note=recording.say_note,
         )
-    return _close(totals)
-
-
-def _close(totals: Totals) -> int:
-    output.talk(totals.line())
-    if totals.error is not None:
-        output.error(totals.error.message, totals.error.hint)
-        return ExitCode.FAILED
-    return ExitCode.DONE
-
-
-def _say_gap(note: Note) -> None:
-    if note.kind in ("gap", "change", "monitor"):
-        output.talk(f"qmon: {note.text}")
+    return recording.close(totals)

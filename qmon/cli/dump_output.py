@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from qmon.export.live import Live
     from qmon.export.record import Stop
     from qmon.export.ring import FlightRecorder, Names, Rules
+    from qmon.packets.line_text import Style
 
 _FILE_OPTIONS = ("files",)
 _RING = ("filesize", "duration", "packets", "interval", "files")
@@ -32,11 +33,15 @@ _LIMITS = ("duration", "filesize", "packets", "files")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The options that say where frames go; `lines` is text or jsonl, `notes` is a form of `NoteForm`."""
+    """The options that say where frames go.
+
+    `lines` is text or jsonl, `style` is that of text, `notes` is a form of `NoteForm`.
+    """
 
     file: str | None
     form: str | None
     lines: str
+    style: Style
     snaplen: int
     count: int | None
     notes: str
@@ -122,8 +127,9 @@ async def open_output(asked: Asked, live: Live) -> Output:
 
     if asked.file is None:
         from qmon.export.lines import LineOutput
+        from qmon.packets.line_text import LineText
 
-        show = output.packet_line if asked.lines == "text" else output.packet_record
+        show = LineText(asked.style) if asked.lines == "text" else output.packet_record
         return LineOutput(output.lines_stdout(), sys.stdout.encoding, show)
     from qmon.packets.files.notes import NoteForm
 

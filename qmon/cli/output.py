@@ -110,11 +110,6 @@ def _shown(match: re.Match[str]) -> str:
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
-def packet_line(packet: Line) -> str:
-    """Return a packet for people, without the line end."""
-    return packet.text()
-
-
 def packet_record(packet: Line) -> str:
     """Return a packet for programs, without the line end."""
     return _compact(packet.record())

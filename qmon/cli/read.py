@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,13 +18,17 @@ from typing import TYPE_CHECKING
 import click
 
 from qmon.cli import output as out
+from qmon.cli.line_options import line_options
 from qmon.cli.recording import say_note, say_overwriting
 from qmon.errors import ExitCode, UsageError
+from qmon.text import plain
 
 if TYPE_CHECKING:
     from qmon.packets.batch import FrameBatch
     from qmon.packets.files.source import CaptureFile
     from qmon.packets.filters.selector import Selector
+    from qmon.packets.line_text import Style
+    from qmon.packets.lines import Line
 
 
 def _seconds(text: str) -> int | None:
@@ -99,9 +103,16 @@ def open_capture(
 
 
 @click.command(
-    epilog="Examples: qmon read trace.pcapng 'port 53'; qmon read -c 10 -o jsonl trace.pcap; "
-    "qmon read trace.pcapng -w dns.pcapng port 53; qmon read --started-at 2024-05-01T12:00:00 dump.dat. "
-    "A damaged file: what could be read, then a message, and exit status 1."
+    epilog="Flags are tcpdump's where it has them: -r -i -n -e -v -q -t -x -X -A -c -w -l. From a damaged file comes "
+    "what could be read, then a message, and exit status 1.\n\n\b\nExamples:\n"
+    "  qmon read trace.pcapng port 53\n"
+    "  qmon read -c 10 -o jsonl trace.pcap\n"
+    "  qmon read trace.pcapng -w dns.pcapng port 53\n"
+    "  qmon read --started-at 2024-05-01T12:00:00 dump.dat"
+)
+@click.option("-r", "file", metavar="FILE", hidden=True)
+@click.option(
+    "-i", "--netdev", "netdevs", multiple=True, metavar="ID", help="Only packets of this netdev; repeats."
 )
 @click.option("-c", "count", type=click.IntRange(min=1), metavar="N", help="End after N packets that match.")
 @click.option("-w", "target", metavar="FILE", help="Write them to a capture file; - is standard output.")
@@ -114,13 +125,14 @@ def open_capture(
     help="With -w, a VM's events in pcapng: journal entries, comments on the next packet, none.",
 )
 @file_options
+@line_options
 @out.stream_option
-@click.argument("file", metavar="FILE")
-@click.argument("words", nargs=-1, metavar="[FILTER]")
+@click.argument("words", nargs=-1, metavar="FILE [FILTER]")
 def read(
-    file: str,
     words: tuple[str, ...],
     *,
+    file: str | None,
+    netdevs: tuple[str, ...],
     count: int | None,
     target: str | None,
     form: str | None,
@@ -128,12 +140,17 @@ def read(
     time_shift: int,
     started_at: int | None,
     virtio_header: str,
+    style: Style,
     output: str,
 ) -> int:
     """Print a capture file's packets, a line each, or write them to another file.
 
     FILE is pcap or pcapng, also gzipped; - is standard input. FILTER is in the language of tcpdump.
     """
+    if file is None:
+        if not words:
+            raise UsageError("which file?", hint="qmon read FILE [FILTER]")
+        file, words = words[0], words[1:]
     if target is not None and _same_file(file, target):
         raise UsageError(
             f"{'standard output' if target == '-' else target} is the file that is read",
@@ -141,15 +158,17 @@ def read(
         )
     from qmon.packets.filters.capture_filter import COMMON_LINK_TYPES
     from qmon.packets.filters.words import selector_of
+    from qmon.packets.line_text import LineText
 
     with closing(
         open_capture(file, time_shift=time_shift, started_at=started_at, virtio_header=virtio_header)
     ) as capture:
-        selection = Selection(capture, selector_of(words, COMMON_LINK_TYPES), count)
+        selection = Selection(capture, selector_of(words, COMMON_LINK_TYPES), count, netdevs)
         if target is None:
-            _print(selection, jsonl=output == "jsonl")
+            _print(selection, out.packet_record if output == "jsonl" else LineText(style))
         else:
             out.run(_write(selection, target, form, events))
+        selection.require_netdevs()
         return _verdict(capture)
 
 
@@ -171,11 +190,20 @@ def _verdict(capture: CaptureFile) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The packets of a file that match a filter, at most `count` of them."""
+    """The packets of a file that match a filter, at most `count` of them; of all netdevs if `netdevs` is empty."""
 
     capture: CaptureFile
     chosen: Selector | None
     count: int | None
+    netdevs: Sequence[str] = ()
+
+    def require_netdevs(self) -> None:
+        """Raise UsageError for a netdev that the file, as far as it was read, does not have."""
+        present = {interface.name for interface in self.capture.interfaces}
+        for name in self.netdevs:
+            if name not in present:
+                there = ", ".join(plain(one) for one in sorted(present) if one) or "none that has a name"
+                raise UsageError(f"there is no netdev {plain(name)!r} in the file", hint=f"It has: {there}")
 
     def batches(self) -> Iterator[tuple[FrameBatch, Sequence[int]]]:
         """Yield what matches, with the number each packet has in the file (from 1)."""
@@ -185,6 +213,9 @@ class Selection:
         while (batch := self.capture.read_batch()) is not None:
             numbers = np.arange(before + 1, before + 1 + len(batch))
             before += len(batch)
+            if self.netdevs:
+                mask = np.isin(batch.interface, self._wanted_interfaces())
+                batch, numbers = batch.select(mask), numbers[mask]
             if self.chosen is not None:
                 self.chosen.require(self.capture.interfaces)
                 mask = self.chosen.mask(batch, self.capture.interfaces)
@@ -196,14 +227,16 @@ class Selection:
             if left == 0:
                 return
 
+    def _wanted_interfaces(self) -> list[int]:
+        return [i for i, one in enumerate(self.capture.interfaces) if one.name in self.netdevs]
 
-def _print(selection: Selection, *, jsonl: bool) -> None:
+
+def _print(selection: Selection, show: Callable[[Line], str]) -> None:
     from qmon.packets.lines import lines_of
 
-    show = out.packet_record if jsonl else out.packet_line
     for batch, numbers in selection.batches():
         for line in lines_of(batch, selection.capture.interfaces, numbers):
-            out.data(show(line), harmless=True)
+            out.data(f"{show(line)}\n", harmless=True)
         out.flush()
         for note in selection.capture.notes:
             say_note(note)

@@ -5,26 +5,50 @@ Owns nothing of the recording itself. Must never attach or tap: that is `export.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
 
 from qmon.cli import output
-from qmon.errors import ExitCode
+from qmon.errors import ExitCode, UsageError
+from qmon.text import plain
 
 if TYPE_CHECKING:
     from qmon.export.record import Totals
     from qmon.packets.batch import Note
     from qmon.packets.filters.selector import Selector
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 _TOLD = frozenset({"gap", "change", "monitor"})
 
 
-def filter_of(words: Sequence[str]) -> Selector | None:
-    """Return the filter that a command's trailing words make; None without words, UsageError for a wrong one."""
+def filter_of(words: Sequence[str], *, command: str = "") -> Selector | None:
+    """Return the filter that a command's trailing words make; None without words, UsageError for a wrong one.
+
+    With `command`, a filter that goes wrong at its first word is told how that command is given a netdev.
+    """
+    from qmon.packets.filters.selector import WrongExpression
     from qmon.packets.filters.words import selector_of
 
-    return selector_of(words)
+    try:
+        return selector_of(words)
+    except WrongExpression as problem:
+        if command and problem.at == 0:
+            problem.hint = f"Is {plain(words[0])} a netdev? qmon {command} --netdev {plain(' '.join(words))}"
+        raise
+
+
+def no_file_option(command: F) -> F:
+    """Give a command that captures tcpdump's -r, only to say which command it is here."""
+    return click.option("-r", callback=_refuse_file, expose_value=False, hidden=True)(command)
+
+
+def _refuse_file(_: click.Context, __: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        raise UsageError(f"a capture file is read by: qmon read {plain(value)}")
 
 
 def say_note(note: Note) -> None:

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     epilog="\b\nExamples:\n  qmon wireshark --netdev u1\n  qmon --vm web wireshark --all not port 22",
 )
 @click.option(
-    "--netdev", "netdevs", multiple=True, metavar="ID", help="Which netdev; repeats. With several VMs: VM/ID."
+    "-i",
+    "--netdev",
+    "netdevs",
+    multiple=True,
+    metavar="ID",
+    help="Which netdev; repeats. With several VMs: VM/ID.",
 )
 @click.option("--all", "every", is_flag=True, help="Every netdev, and those that are plugged in later.")
 @click.option(
@@ -45,7 +50,7 @@ def wireshark(
     from qmon.capture.vm import CaptureOptions
     from qmon.export.live import Wanted
 
-    chosen = recording.filter_of(words)
+    chosen = recording.filter_of(words, command="" if netdevs or every else "wireshark")
     wanted = Wanted(context.targets(), netdevs, all=every, options=CaptureOptions(snaplen=snaplen))
     return output.run(_wireshark(wanted, chosen))
 

@@ -1,7 +1,7 @@
-"""A packet as one line for people, or as one record for programs.
+"""A packet as one record for programs, and the facts that both a record and a line for people are made of.
 
-Owns both forms; `qmon dump` and `qmon read` print them. Must never see a frame's details itself: what is said about
-a packet is `summary.py`'s.
+`qmon dump` and `qmon read` print them; `line_text.py` words them for people. Must never see a frame's details itself:
+what is said about a packet is the room `summary`'s.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from qmon.packets.batch import Direction, FrameBatch, Interface
+from qmon.packets.link_header import link_header
 from qmon.packets.summary import summarise
-from qmon.text import clock, plain
 
 _DIRECTIONS = tuple(Direction)
-_DIRECTION_TEXT = {Direction.IN: "In ", Direction.OUT: "Out", Direction.UNKNOWN: "   "}
 _DIRECTION_NAME = {Direction.IN: "in", Direction.OUT: "out", Direction.UNKNOWN: None}
 
 
@@ -30,33 +29,37 @@ class Line:
     frame: bytes | memoryview
     length: int
 
-    def text(self) -> str:
-        """Return ``HH:MM:SS.ffffff netdev Out source > destination PROTOCOL length N: info``, plain."""
-        summary = summarise(self.frame, self.link_type, length=self.length)
-        words = [clock(self.time_ns)]
-        if self.netdev is not None:
-            words.append(plain(self.netdev))
-        if self.netdev is not None or self.direction is not Direction.UNKNOWN:
-            words.append(_DIRECTION_TEXT[self.direction])
-        ends = f"{summary.source} > {summary.destination}" if summary.source or summary.destination else "-"
-        said = f": {summary.info}" if summary.info else ""
-        return f"{' '.join(words)} {ends} {summary.protocol} length {self.length}{said}"
-
     def record(self) -> dict[str, object]:
-        """Return the fields of a JSON line; `time` is a decimal string of seconds with nine digits."""
+        """Return the fields of a JSON line.
+
+        `time` is a decimal string of seconds with nine digits. Ports and `source_mac`, `destination_mac` are null
+        where the packet has none; `vlan` holds the ids of its tags, outermost first.
+        """
         summary = summarise(self.frame, self.link_type, length=self.length)
-        sign, ns = ("-", -self.time_ns) if self.time_ns < 0 else ("", self.time_ns)
+        header = link_header(self.frame, self.link_type)
+        ports = summary.ports or (None, None)
         return {
             "seq": self.seq,
-            "time": f"{sign}{ns // 10**9}.{ns % 10**9:09}",
+            "time": decimal_time(self.time_ns, 9),
             "netdev": self.netdev,
             "direction": _DIRECTION_NAME[self.direction],
             "source": summary.source,
+            "source_port": ports[0],
             "destination": summary.destination,
+            "destination_port": ports[1],
             "protocol": summary.protocol,
             "length": self.length,
+            "source_mac": header.source,
+            "destination_mac": header.destination,
+            "vlan": header.vlans,
             "info": summary.info,
         }
+
+
+def decimal_time(time_ns: int, digits: int) -> str:
+    """Return a moment or a span as seconds with so many decimal places, not rounded up."""
+    sign, ns = ("-", -time_ns) if time_ns < 0 else ("", time_ns)
+    return f"{sign}{ns // 10**9}.{ns % 10**9 // 10 ** (9 - digits):0{digits}}"
 
 
 def lines_of(batch: FrameBatch, interfaces: Sequence[Interface], numbers: Iterable[int]) -> Iterator[Line]:

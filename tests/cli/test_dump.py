@@ -17,6 +17,7 @@ from tests.cli.test_main import run
         (["-F", "pcap"], "need a file"),
         (["-w", "-", "-C", "1"], "one stream"),
         (["-w", "x", "-o", "jsonl"], "give one of them"),
+        (["-r", "x.pcap"], "qmon read x.pcap"),
         (["--remote-mirror", "--sink-dir", "/tmp"], "give one of them"),
     ],
 )
@@ -25,3 +26,9 @@ def test_wrong_words_are_refused_first(tmp_path: Path, words: list[str], said: s
     done = run(*nobody, *words)
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
+
+
+def test_a_netdev_given_like_a_filter_is_told_its_option() -> None:
+    done = run("dump", "u1", "port", "53")
+    assert done.returncode == 2
+    assert "qmon dump --netdev u1 port 53" in done.stderr

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -53,12 +54,48 @@ def test_records_have_the_promised_fields() -> None:
     first = records("-c", "1", USER)
     assert len(first) == 1
     assert list(first[0]) == [
-        *("schema_version", "seq", "time", "netdev", "direction", "source", "destination", "protocol"),
-        *("length", "info"),
+        *("schema_version", "seq", "time", "netdev", "direction", "source", "source_port", "destination"),
+        *("destination_port", "protocol", "length", "source_mac", "destination_mac", "vlan", "info"),
     ]
     assert (first[0]["schema_version"], first[0]["seq"]) == (1, 1)
     seconds, dot, digits = str(first[0]["time"]).partition(".")
     assert (seconds.isdecimal(), dot, len(digits)) == (True, ".", 9)
+
+
+def test_a_file_is_named_as_for_tcpdump_too() -> None:
+    assert run("-nn", "-r", USER, "-c", "3", "arp").stdout == run("-c", "3", USER, "arp").stdout
+
+
+@pytest.mark.parametrize("flags", ["-x", "-xx", "-X", "-XX", "-A", "-AA"])
+def test_bytes_of_packets_as_in_tcpdump(flags: str) -> None:
+    command = ["tcpdump", "-nq", flags, "-r", str(USER)]
+    theirs = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    mine = run("-q", flags, USER).stdout.decode()
+    # What precedes the bytes is worded otherwise.
+    heading = re.compile(r"(?m)^\d\d:\d\d:\d\d\.\d{6} .*$")
+    assert heading.sub("", mine) == heading.sub("", theirs)
+
+
+@pytest.mark.parametrize("flags", ["-t", "-tt", "-ttt", "-tttt", "-ttttt"])
+def test_times_as_in_tcpdump(flags: str) -> None:
+    theirs = tcpdump(USER, flags)
+    mine = run(flags, USER).stdout.decode().splitlines()
+    for ours, other in zip(mine, theirs, strict=True):
+        wanted = re.split(r"(?:IP6?|ARP)", other)[0]
+        assert ours.startswith(wanted or ("10.", "5", "fe", "::", "0."))
+
+
+def test_one_netdev_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "two.pcapng"
+    writer = PcapngWriter()
+    batch = FrameBatch.from_frames([bytes(60)] * 3, time_ns=10**18, interface=[0, 1, 0])
+    head = writer.header() + writer.interface(Interface("u1")) + writer.interface(Interface("u2"))
+    path.write_bytes(head + bytes(writer.encode(batch)))
+    assert [one["seq"] for one in records("-i", "u2", path)] == [2]
+    assert [one["seq"] for one in records("--netdev", "u1", path)] == [1, 3]
+    wrong = run("-i", "u3", path)
+    assert (wrong.returncode, wrong.stdout) == (2, b"")
+    assert b"It has: u1, u2" in wrong.stderr
 
 
 def test_a_file_in_every_wrapping(tmp_path: Path) -> None:

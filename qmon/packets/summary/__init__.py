@@ -22,12 +22,18 @@ _MOST_BYTES = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A packet's columns; `protocol` is named as by Wireshark."""
+    """A packet's columns; `protocol` is named as by Wireshark.
+
+    `ports` are the source's and the destination's, None where there are none. `payload_bytes` is the length of what
+    the innermost header known carries, as tcpdump gives it: of TCP and UDP their data, of IP what is in the packet.
+    """
 
     source: str
     destination: str
     protocol: str
     info: str
+    ports: tuple[int, int] | None = None
+    payload_bytes: int = 0
 
 
 def summarise(frame: bytes | memoryview, link_type: int, *, length: int | None = None) -> Summary:
@@ -46,6 +52,8 @@ def worded(frame: bytes | memoryview, length: int, begin: Callable[[Line], None]
         line.destination if line.destination.isprintable() else plain(line.destination),
         line.protocol if line.protocol.isprintable() else plain(line.protocol),
         info if info.isprintable() else plain(info),
+        line.ports,
+        line.payload,
     )
 
 

@@ -36,13 +36,14 @@ def version4(line: Line, at: int) -> None:
     if first >> 4 != 4:
         line.info = f"Bogus IPv4 version ({first >> 4}, must be 4)"
         return
-    line.source, line.destination = ipv4(source), ipv4(destination)
+    line.source, line.destination, line.ports = ipv4(source), ipv4(destination), None
     if header < 20:
         line.info = f"Bogus IP header length ({header}, must be at least 20)"
         return
     if total >= header:
         # What follows is padding; a length of 0 is left to hardware by the sender (a super-frame).
         line.limit(at + total)
+    line.payload = max(0, line.end - at - header)
     if flags & 0x3FFF:
         offset = (flags & 0x1FFF) * 8
         name = _protocol_name(protocol)
@@ -65,16 +66,18 @@ def version6(line: Line, at: int) -> None:
         line.info = f"Bogus IPv6 version ({line.data[at] >> 4}, must be 6)"
         return
     line.source = ipv6(line.bytes(at + 8, 16))
-    line.destination = ipv6(line.bytes(at + 24, 16))
+    line.destination, line.ports = ipv6(line.bytes(at + 24, 16)), None
     payload, following, hops = line.u16(at + 4), line.data[at + 6], line.data[at + 7]
     at += 40
     if payload:
         line.limit(at + payload)
+    line.payload = max(0, line.end - at)
     while True:  # Each header takes bytes, so that there is an end.
         if following == 44:
             part, number = line.u16(at + 2), line.u32(at + 4)
             if part & 0xFFF9:
                 more = "y" if part & 1 else "n"
+                line.payload = max(0, line.end - at - 8)
                 line.info = f"IPv6 fragment (off={part & 0xFFF8} more={more} ident=0x{number:08x} nxt={line.data[at]})"
                 return
             following, at = line.data[at], at + 8
@@ -84,6 +87,7 @@ def version6(line: Line, at: int) -> None:
             following, at = line.data[at], at + (line.data[at + 1] + 1) * 8
         else:
             break
+    line.payload = max(0, line.end - at)
     if following == 59:
         line.info = "IPv6 no next header"
     elif following == 58:

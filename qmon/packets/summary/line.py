@@ -15,16 +15,30 @@ class Line:
     """What is known so far; every level overwrites what it knows better. `data` ends where the current level
     does, or where the captured bytes do; `end` is where the level ended on the wire.
 
+    `ports` are the source's and the destination's; `payload` is how many bytes the innermost level known carries.
+
     `depth` counts packets within packets, which a hostile frame may nest without end. Reading behind the data
     raises IndexError or struct.error: the frame was cut short or is malformed.
     """
 
-    __slots__ = ("data", "depth", "destination", "end", "info", "length", "protocol", "source")
+    __slots__ = (
+        "data",
+        "depth",
+        "destination",
+        "end",
+        "info",
+        "length",
+        "payload",
+        "ports",
+        "protocol",
+        "source",
+    )
 
     def __init__(self, data: bytes, length: int) -> None:
         self.data = data
-        self.length = self.end = length
+        self.length = self.end = self.payload = length
         self.depth = 0
+        self.ports: tuple[int, int] | None = None
         self.source = self.destination = self.protocol = self.info = ""
 
     def set(self, protocol: str, info: str) -> None:

@@ -96,6 +96,7 @@ def ethertype(line: Line, at: int, kind: int) -> None:
         kind = line.u16(at + 2)
         at += 4
         tags += 1
+    line.payload = line.end - at
     if tags and kind <= 1500:
         logical_link(line, at)
         return
@@ -109,6 +110,7 @@ def ethertype(line: Line, at: int, kind: int) -> None:
 
 def logical_link(line: Line, at: int) -> None:
     """Word an 802.2 LLC header and what follows."""
+    line.payload = line.end - at
     line.set("LLC", "")
     destination, source, control = line.data[at], line.data[at + 1], line.data[at + 2]
     if destination == source == 0x42 and control == 3:

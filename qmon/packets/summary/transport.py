@@ -21,7 +21,8 @@ def tcp(line: Line, at: int) -> None:
     line.protocol = "TCP"
     line.info = ""
     if len(line.data) >= at + 4:
-        line.info = f"{line.u16(at)} → {line.u16(at + 2)}"
+        line.ports = line.u16(at), line.u16(at + 2)
+        line.info = f"{line.ports[0]} → {line.ports[1]}"
     source, destination, sequence, acknowledged, header, flags, window = _TCP.unpack_from(line.data, at)
     header = (header >> 4) * 4
     if header < 20:
@@ -33,7 +34,7 @@ def tcp(line: Line, at: int) -> None:
         and _has_option(line, at + 20, at + header, 30)
     ):
         line.protocol = "MPTCP"
-    carried = max(0, line.end - at - header)
+    line.payload = carried = max(0, line.end - at - header)
     said = f" Ack={acknowledged}" if flags & 0x10 else ""
     line.info += f" [{FLAG_WORDS[flags]}] Seq={sequence}{said} Win={window} Len={carried}"
     if flags & 2:
@@ -78,7 +79,8 @@ def _has_option(line: Line, at: int, end: int, wanted: int) -> bool:
 def udp(line: Line, at: int) -> None:
     """Word a UDP datagram and what its ports say it carries."""
     source, destination, length = _UDP.unpack_from(line.data, at)
-    line.protocol = "UDP"
+    line.protocol, line.ports = "UDP", (source, destination)
+    line.payload = max(0, (length or line.end - at) - 8)
     line.info = f"{source} → {destination} Len={max(0, length - 8)}"
     if 0 < length < 8:
         line.info += f" Bogus length {length}, must be at least 8"
@@ -103,6 +105,7 @@ def udp(line: Line, at: int) -> None:
 def sctp(line: Line, at: int) -> None:
     """Word an SCTP packet by its chunks."""
     line.set("SCTP", "")
+    line.ports = line.u16(at), line.u16(at + 2)
     names = {
         0: "DATA", 1: "INIT", 2: "INIT_ACK", 3: "SACK", 4: "HEARTBEAT", 5: "HEARTBEAT_ACK", 6: "ABORT", 7: "SHUTDOWN",
         8: "SHUTDOWN_ACK", 9: "ERROR", 10: "COOKIE_ECHO", 11: "COOKIE_ACK", 14: "SHUTDOWN_COMPLETE", 192: "FORWARD_TSN",
