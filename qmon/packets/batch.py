@@ -130,7 +130,12 @@ class FrameBatch:
         return len(self.offset)
 
     def __repr__(self) -> str:
-        return f"<FrameBatch {len(self)} frames, {int(self.captured.sum(dtype=np.int64))} bytes>"
+        return f"<FrameBatch {len(self)} frames, {self.captured_bytes} bytes>"
+
+    @property
+    def captured_bytes(self) -> int:
+        """How many bytes its frames have, which may be fewer than `data` has."""
+        return int(self.captured.sum(dtype=np.int64))
 
     def frame(self, index: int) -> memoryview:
         """Return the captured bytes of one frame, without a copy."""

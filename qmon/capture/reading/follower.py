@@ -12,14 +12,15 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
+
 from qmon.capture.reading import kernel
 from qmon.capture.reading.clock import Sighting
 from qmon.packets.batch import Damage, FrameBatch
 from qmon.packets.files.pcap import PcapReader
 
-READ_BYTES = 1 << 20
+READ_BYTES = 4 << 20
 _PUNCH_BYTES = 256 << 10
-_FILE_HEADER, _RECORD_HEADER = 24, 16
 # A record half written for so long will never be finished: QEMU gave the dump up.
 _STUCK_NS = 2_000_000_000
 
@@ -27,18 +28,19 @@ _STUCK_NS = 2_000_000_000
 class Follower:
     """Reads what QEMU appends to a memfd, which it owns from now on."""
 
+    is_memory = True
+
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self.at_end = True
         self.damage: Damage | None = None
         self._reader = PcapReader()
-        self._read = 0
         self._parsed = 0
         self._punched = 0
         self._unfinished_since = self._unfinished_at = 0
 
     def __repr__(self) -> str:
-        return f"<Follower fd={self.fd} read={self._read} parsed={self._parsed}>"
+        return f"<Follower fd={self.fd} read={self._parsed}>"
 
     @property
     def sealed(self) -> bool:
@@ -64,72 +66,57 @@ class Follower:
     @property
     def read_bytes(self) -> int:
         """How much was read of the file, from its start."""
-        return self._read
+        return self._parsed
 
     def written_ns(self) -> int:
         """Return when the file was last written (UTC ns), early by up to a tick of the kernel's clock."""
         return os.fstat(self.fd).st_mtime_ns
 
-    def read(self, budget_bytes: int = 4 * READ_BYTES) -> tuple[FrameBatch | None, Sighting | None]:
+    def read(self, budget_bytes: int = READ_BYTES) -> tuple[FrameBatch | None, Sighting | None]:
         """Return the frames that are complete now, with QEMU's own stamps, and what was seen of the time.
 
         Not more than about `budget_bytes` at once; `at_end` says whether that was all there was.
         """
-        batches: list[FrameBatch] = []
-        self.at_end = False
-        taken = seen = 0
-        while taken < budget_bytes:
-            data = os.pread(self.fd, READ_BYTES, self._read)
-            if data:
-                # At once: what it takes to understand the data would make the frames look younger.
-                seen = time.time_ns()
-                self._read += len(data)
-                taken += len(data)
-                batches += self._parse(data)
-            if len(data) < READ_BYTES:
-                self.at_end = True
-                break
-        if not taken:
-            return None, None
-        self._note_unfinished()
+        status = os.fstat(self.fd)
+        # At once: what it takes to read and understand the data would make the frames look younger.
+        seen = time.time_ns()
+        there = status.st_size - self._parsed
+        enough = max(budget_bytes, self._reader.need)
+        self.at_end = there <= enough
+        batches = self._parse(min(there, enough)) if there >= self._reader.need else []
+        self._note_unfinished(status.st_size)
         self._give_back()
         if not batches:
             return None, None
         batch = FrameBatch.concatenate(batches)
-        return batch, self._sighting(batch, seen)
+        written = status.st_mtime_ns if self._parsed == status.st_size else None
+        return batch, Sighting(int(batch.time_ns[-1]), seen, written)
 
     def close(self) -> None:
         """Close the memfd; QEMU's own descriptor, if it still has one, keeps it alive."""
         os.close(self.fd)
 
-    def _parse(self, data: bytes) -> list[FrameBatch]:
-        batches = []
-        if self._parsed == 0 and self._read >= _FILE_HEADER:
-            self._parsed = _FILE_HEADER
-        for item in self._reader.feed(data):
-            if isinstance(item, FrameBatch):
-                batches.append(item)
-                self._parsed += len(item) * _RECORD_HEADER + int(item.captured.sum(dtype="int64"))
-            elif isinstance(item, Damage):
+    def _parse(self, size: int) -> list[FrameBatch]:
+        """Copy so many bytes out of the file, once: the batches are views of them. Half a record is read again."""
+        data = np.empty(size, np.uint8)
+        size = os.preadv(self.fd, [data.data], self._parsed)
+        items, used = self._reader.parse(data[:size], final=False)
+        self._parsed += used
+        for item in items:
+            if isinstance(item, Damage):
                 self.damage = item
-        return batches
+        return [item for item in items if isinstance(item, FrameBatch)]
 
-    def _note_unfinished(self) -> None:
-        if self._parsed == self._read:
+    def _note_unfinished(self, size: int) -> None:
+        if self._parsed == size:
             self._unfinished_since = 0
         elif self._unfinished_since == 0 or self._parsed != self._unfinished_at:
             # Another record than the one seen half-written last time: while much is read, one always is.
             self._unfinished_since, self._unfinished_at = time.monotonic_ns(), self._parsed
 
-    def _sighting(self, batch: FrameBatch, seen: int) -> Sighting:
-        last_stamp = int(batch.time_ns[-1])
-        status = os.fstat(self.fd)
-        exact = self._parsed == self._read == status.st_size
-        return Sighting(last_stamp, seen, status.st_mtime_ns if exact else None)
-
     def _give_back(self) -> None:
         """Punch what was read, a good piece at a time; at the end of the file the last page stays QEMU's."""
-        until = self._read - self._read % kernel.PAGE
+        until = self._parsed - self._parsed % kernel.PAGE
         if until - self._punched >= _PUNCH_BYTES:
             kernel.punch(self.fd, self._punched, until)
             self._punched = until
@@ -140,6 +127,8 @@ class FileFollower(Follower):
 
     Such a file cannot be sealed: it is `sealed` when it takes more than `limit_bytes`, and QEMU writes on.
     """
+
+    is_memory = False
 
     def __init__(self, fd: int, path: Path, limit_bytes: int) -> None:
         super().__init__(fd)

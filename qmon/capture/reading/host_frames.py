@@ -6,6 +6,7 @@ Owns the frames that wait for each other. Must never wait itself: reading a host
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,11 +56,15 @@ class HostFrames:
         self._fetch(channel)
         self._channels.remove(channel)
 
-    def join(self, batch: FrameBatch | None, *, complete_until: int, last: bool = False) -> list[FrameBatch]:
+    def join(
+        self, batches: Sequence[FrameBatch], *, complete_until: int, last: bool = False
+    ) -> list[FrameBatch]:
         """Take what came through QEMU, read the interfaces, return what is in order; with `last`, everything."""
         if self._merger is None:
-            return [] if batch is None else [batch]
-        self._merger.add(0, batch, (), complete_until=complete_until)
+            return list(batches)
+        for batch in batches:
+            self._merger.add(0, batch, (), complete_until=complete_until)
+        self._merger.add(0, None, (), complete_until=complete_until)
         for channel in self._channels:
             self._fetch(channel)
         self._merger.add(1, None, (), complete_until=complete_until)

@@ -155,12 +155,12 @@ class Intake:
 
     # Reading
 
-    def poll(self) -> FrameBatch | None:
-        """Return the frames that are complete, in true order and time; None if there are none."""
+    def poll(self) -> list[FrameBatch]:
+        """Return the frames that are complete, in true order and time."""
         self._look_at_the_host()
         if self._tails:
             self.read_now()
-            return None
+            return []
         first, behind = self._pass()
         self._behind_since = (self._behind_since or time.monotonic()) if behind else 0.0
         if first or len(self._orderer):
@@ -181,7 +181,7 @@ class Intake:
                 if channel.follower.at_end:
                     break
 
-    def finish(self) -> FrameBatch | None:
+    def finish(self) -> list[FrameBatch]:
         """Return everything that is still held, at the end of the capture."""
         for channel in list(self.channels):
             self.remove(channel)
@@ -275,14 +275,14 @@ class Intake:
 
     # Handing out
 
-    def _release(self) -> FrameBatch | None:
+    def _release(self) -> list[FrameBatch]:
         if not self._ready:
-            return None
+            return []
         settled = self._raw_time or (not self._is_catching_up() and self.clock.settle(time.time_ns()))
         current = self.clock.number
         fixed = self._ready if settled else [piece for piece in self._ready if piece.epoch < current]
         if not fixed:
-            return None
+            return []
         self._ready = [] if settled else [piece for piece in self._ready if piece.epoch == current]
         offsets = [0 if self._raw_time else epoch.offset or 0 for epoch in self.clock.epochs]
         return merged(fixed, offsets)

@@ -20,6 +20,8 @@ from qmon.packets.copying import Mask
 
 Key = tuple[int, int]  # Epoch, stamp.
 _NEVER: Key = (-1, 0)
+# With less than this a batch of its own costs more than the copy.
+_LARGE_BYTES = 256 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +101,35 @@ class Orderer:
         return ready
 
 
-def merged(pieces: Sequence[Piece], offsets: Sequence[int]) -> FrameBatch:
-    """Join pieces in true order; `offsets` holds each epoch's constant, added to the stamps.
+def merged(pieces: Sequence[Piece], offsets: Sequence[int]) -> list[FrameBatch]:
+    """Return what pieces hold in true order; `offsets` holds each epoch's constant, added to the stamps.
 
-    Frames of one file keep their order; between files the lower rank goes first on equal stamps.
+    Frames of one file keep their order; between files the lower rank goes first on equal stamps. Only what lies
+    between each other's frames, or is small, is copied into one batch.
     """
-    ranked = sorted(pieces, key=lambda piece: (piece.epoch, piece.rank))
-    batch = FrameBatch.concatenate([piece.batch for piece in ranked])
-    sizes = [len(piece.batch) for piece in ranked]
-    offset = np.repeat(np.array([offsets[piece.epoch] for piece in ranked], np.int64), sizes)
-    if len(ranked) > 1:
-        epoch = np.repeat(np.array([piece.epoch for piece in ranked], np.int64), sizes)
-        order = np.lexsort((batch.time_ns, epoch))
-        batch, offset = batch.select(order), offset[order]
-    return replace(batch, time_ns=batch.time_ns + offset)
+    batches = []
+    for together in _runs(sorted(pieces, key=lambda piece: (*piece.first, piece.rank))):
+        ranked = sorted(together, key=lambda piece: piece.rank)
+        batch = ranked[0].batch
+        if len(ranked) > 1:
+            # A piece may be a small part of what was read at once.
+            batch = FrameBatch.concatenate([piece.batch.compact() for piece in ranked])
+            batch = batch.select(np.argsort(batch.time_ns, kind="stable"))
+        batches.append(replace(batch, time_ns=batch.time_ns + offsets[together[0].epoch]))
+    return batches
+
+
+def _runs(pieces: Sequence[Piece]) -> list[list[Piece]]:
+    """Split pieces, by their first frames in order, where the next begins only after all before it have ended."""
+    runs: list[list[Piece]] = []
+    last, large = (*_NEVER, 0), False
+    for piece in pieces:
+        follows = (*piece.first, piece.rank) >= last
+        is_large = piece.batch.captured_bytes >= _LARGE_BYTES
+        if not runs or runs[-1][0].epoch != piece.epoch or (follows and (large or is_large)):
+            runs.append([])
+            large = False
+        runs[-1].append(piece)
+        last = max(last, (*piece.last, piece.rank))
+        large = large or is_large
+    return runs

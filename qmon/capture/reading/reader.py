@@ -10,9 +10,9 @@ the consumer takes it. After each turn the thread is
   full     the consumer has not taken what there is: nothing is read until it does, and QEMU's memory fills to its bound
   idle     it waits for a write, or a moment
 
-`_lock` guards the intake and all else the thread works on. The shelf has a lock of its own, held only while a
-reference moves, so that taking never waits for reading. Public methods are for the event loop's thread. Must never
-talk to a monitor.
+`_lock` guards the intake and all else the thread works on; who waits for it gets it after the present turn. The shelf
+has a lock of its own, held only while a reference moves, so that taking never waits for reading. Public methods are for
+the event loop's thread. Must never talk to a monitor.
 """
 
 from __future__ import annotations
@@ -37,6 +37,21 @@ PACE_S, SOON_S, HOST_S, IDLE_S = 0.02, 0.02, 0.05, 0.25
 _SETTLED_NS, _UNSETTLED_NS = 150_000_000, 400_000_000
 
 
+class FairLock:
+    """A lock that goes to who waits for it: one that works in turns without a pause gives way after each."""
+
+    def __init__(self) -> None:
+        self._next = threading.Lock()
+        self._now = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._next:
+            self._now.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._now.release()
+
+
 class Reader:
     """Reads every channel of one VM: `start` begins, `take` hands out what came, `close` ends it.
 
@@ -57,7 +72,7 @@ class Reader:
         self._on_arrival = on_arrival
         self._on_trouble = on_trouble
         self._host_frames = HostFrames()
-        self._lock = threading.RLock()
+        self._lock = FairLock()
         self._writes = WriteWatch()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -99,8 +114,8 @@ class Reader:
     def finish(self) -> None:
         """Read everything to its end, with no thread any more; `take` hands it out."""
         assert self._thread is None
-        batch = self._intake.finish()
-        self._put(self._host_frames.join(batch, complete_until=time.time_ns(), last=True), time.time_ns())
+        batches = self._intake.finish()
+        self._put(self._host_frames.join(batches, complete_until=time.time_ns(), last=True), time.time_ns())
         self._writes.close()
         os.close(self._wake)
 
@@ -227,9 +242,9 @@ class Reader:
             self._writes.clear()
             began = time.time_ns()
             intake = self._intake
-            batch = intake.poll()
+            ready = intake.poll()
             settled = _UNSETTLED_NS if intake.pending or intake.stopped else _SETTLED_NS
-            batches = self._host_frames.join(batch, complete_until=began - settled)
+            batches = self._host_frames.join(ready, complete_until=began - settled)
             self._retire_read()
             troubled = self._look_for_trouble()
             behind, eager = intake.behind, intake.clock.current.offset is None
@@ -246,7 +261,7 @@ class Reader:
         """Lay frames on the shelf; return whether the consumer must be told."""
         with self._shelf_lock:
             self._shelf += batches
-            self._filled_bytes += sum(batch.data.nbytes for batch in batches)
+            self._filled_bytes += sum(batch.captured_bytes for batch in batches)
             if complete_until is not None:
                 self._filled_until = complete_until
             tell = bool(batches) and not self._told
