@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from qmon.capture.following import NOTHING, FollowedVm, Netdevs
-from qmon.capture.vm import DEFAULTS
+from qmon.capture.vm import DEFAULTS, CaptureOptions
 from qmon.errors import QmonError
 from qmon.monitor.address import Target
 from qmon.monitor.session import Session
@@ -31,10 +31,15 @@ class Watch:
     """
 
     def __init__(
-        self, target: Target | None, *, netdevs: tuple[str, ...] | None = None, capture: bool = True
+        self,
+        target: Target | None,
+        *,
+        netdevs: tuple[str, ...] | None = None,
+        capture: bool = True,
+        options: CaptureOptions = DEFAULTS,
     ) -> None:
         self.store = PacketStore()
-        self._vm = FollowedVm(target, DEFAULTS, returns=True, usernet=True)
+        self._vm = FollowedVm(target, options, returns=True, usernet=True)
         self._wanted = Netdevs(None if netdevs is None else frozenset(netdevs)) if capture else NOTHING
         self._timeline: deque[TimelineEntry] = deque(maxlen=TIMELINE_LIMIT)
         self._told: tuple[TimelineEntry, ...] = ()

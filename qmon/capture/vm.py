@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULTS", "LIMIT_BYTES", "CaptureOptions", "Polled", "TapState", "VmCapture"]
 
-LIMIT_BYTES = 64 << 20
+LIMIT_BYTES = 1 << 30
+# What may wait in our own memory for the consumer, when QEMU's is read.
+_SHELF_BYTES = 64 << 20
 _HEARING_S = 0.5
 _ENDING_TURNS, _TURN_S = 25, 0.02
 _keys = itertools.count()
@@ -52,9 +54,10 @@ _keys = itertools.count()
 class CaptureOptions:
     """How frames are captured.
 
-    `limit_bytes` is what may wait in QEMU's memory. `raw_time` keeps QEMU's own stamps, `events` makes notes of QMP
-    events, `sweep_foreign` also removes what qmons elsewhere left, `remote_mirror` allows a mirror over TCP. With
-    `sink_folder` QEMU writes to files there instead of to memory of ours.
+    `limit_bytes` is what may wait in QEMU's memory, where a quarter of what is free is not less. `raw_time` keeps
+    QEMU's own stamps, `events` makes notes of QMP events, `sweep_foreign` also removes what qmons elsewhere left,
+    `remote_mirror` allows a mirror over TCP. With `sink_folder` QEMU writes to files there instead of to memory of
+    ours.
     """
 
     snaplen: int = DEFAULT_SNAPLEN
@@ -102,7 +105,7 @@ class VmCapture:
         self._arrived = asyncio.Event()
         self._reader = Reader(
             intake,
-            shelf_bytes=options.limit_bytes,
+            shelf_bytes=min(options.limit_bytes, _SHELF_BYTES),
             on_arrival=self._arrived.set,
             on_trouble=self._look_after_taps,
         )
@@ -367,10 +370,11 @@ class VmCapture:
 
     async def _renew_now(self, tap: Tap, loss: Loss) -> None:
         context = self._context
-        try:
-            network, _, headers = await self._look(tap.netdev)
-        except QmonError:
-            network, headers = None, next((one.headers for one in tap.way.channels), None)
+        network, headers = None, next((one.headers for one in tap.way.channels), None)
+        if loss in (Loss.TAKEN, Loss.BROKEN):
+            # It may be another netdev by now. Else every command that is not sent is less that is missing.
+            with suppress(QmonError):
+                network, _, headers = await self._look(tap.netdev)
         self.note("gap", await tap.renew(context, network, headers, loss), interface=tap.interface)
 
     # The time line

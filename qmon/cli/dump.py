@@ -14,6 +14,7 @@ import click
 from qmon.cli import output, recording
 from qmon.cli.context import Context
 from qmon.cli.dump_output import Asked, check, check_words, open_output, stop_of
+from qmon.cli.limit import limit_option
 from qmon.cli.line_options import line_options
 from qmon.errors import UsageError
 
@@ -106,6 +107,7 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Have QEMU write to a file in DIR, which is deleted at the end. If qmon is killed, QEMU writes on.",
 )
+@limit_option
 @line_options
 @output.stream_option
 @recording.no_file_option
@@ -132,6 +134,7 @@ def dump(
     sweep: bool,
     remote_mirror: bool,
     sink_dir: str | None,
+    limit_bytes: int | None,
     style: Style,
     output: str,
     words: tuple[str, ...],
@@ -140,7 +143,7 @@ def dump(
 
     Trailing words are a filter in the language of tcpdump. The VM is left as it was, however this ends.
     """
-    from qmon.capture.vm import CaptureOptions
+    from qmon.capture.vm import LIMIT_BYTES, CaptureOptions
     from qmon.cli import output as out
     from qmon.export.live import Wanted
     from qmon.packets.batch import DEFAULT_SNAPLEN
@@ -156,6 +159,7 @@ def dump(
     )
     options = CaptureOptions(
         snaplen=snaplen,
+        limit_bytes=limit_bytes or LIMIT_BYTES,
         raw_time=raw_time,
         events=notes != "none" or recorder is not None,
         sweep_foreign=sweep,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from qmon.cli import output, recording
+from qmon.cli.limit import limit_option
 from qmon.errors import ExitCode, QmonError, UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     "--snaplen", type=click.IntRange(1, 262_144), default=262_144, help="Of the dialog: bytes kept."
 )
 @click.option("--direction", type=click.Choice(["both", "in", "out"]), default="both", help="Of the dialog.")
+@limit_option
 @click.option("--extcap-version", hidden=True)
 @click.option("--extcap-reload-option", hidden=True)
 @click.option("--extcap-control-in", hidden=True)
@@ -127,7 +129,7 @@ def _capture(interface: str, asked: dict[str, Any]) -> int:
 
 async def _captured(interface: str, asked: dict[str, Any]) -> int:
     """Capture into Wireshark's FIFO until Wireshark stops us, or the VM is over."""
-    from qmon.capture.vm import CaptureOptions
+    from qmon.capture.vm import LIMIT_BYTES, CaptureOptions
     from qmon.export.capture_file import FileOptions, open_file
     from qmon.export.extcap import chosen
     from qmon.export.extcap_vms import listed_vms
@@ -144,7 +146,7 @@ async def _captured(interface: str, asked: dict[str, Any]) -> int:
         () if pid is None else [Pid(pid)],
         netdevs,
         all=not netdevs,
-        options=CaptureOptions(snaplen=asked["snaplen"]),
+        options=CaptureOptions(snaplen=asked["snaplen"], limit_bytes=asked["limit_bytes"] or LIMIT_BYTES),
     )
     chosen_filter = _filter(asked)
     async with open_live(wanted, output.talk) as live:

@@ -18,6 +18,7 @@ import click
 from qmon import __version__
 from qmon.cli import output, streams
 from qmon.cli.context import Context
+from qmon.cli.limit import limit_option
 from qmon.errors import ExitCode, QmonError
 
 # Name, where it lives, what it does: the help of the whole is printed without importing any of them.
@@ -92,21 +93,28 @@ class LazyGroup(click.Group):
     help="Dashboard (of run and demo too): q quits at once, also with packets that are not saved. "
     "Always so with QMON_NO_CONFIRM=1.",
 )
+@limit_option
 @click.version_option(__version__, prog_name="qmon", message="%(prog)s %(version)s")
 @click.pass_context
 def qmon(
-    ctx: click.Context, *, vms: tuple[str, ...], netdevs: tuple[str, ...], no_capture: bool, no_confirm: bool
+    ctx: click.Context,
+    *,
+    vms: tuple[str, ...],
+    netdevs: tuple[str, ...],
+    no_capture: bool,
+    no_confirm: bool,
+    limit_bytes: int | None,
 ) -> None:
     """Show and shape the network of a running QEMU VM."""
     ctx.obj = Context(vms, confirm=not no_confirm)
     if ctx.invoked_subcommand is None:
         from qmon.cli.dashboard import dashboard
 
-        dashboard(ctx.obj, netdevs=netdevs, capture=not no_capture)
-    elif netdevs or no_capture:
+        dashboard(ctx.obj, netdevs=netdevs, capture=not no_capture, limit_bytes=limit_bytes)
+    elif netdevs or no_capture or limit_bytes:
         raise click.UsageError(
-            "--netdev and --no-capture before the command are the dashboard's; "
-            f"put --netdev after '{ctx.invoked_subcommand}'"
+            "--netdev, --limit and --no-capture before the command are the dashboard's; "
+            f"put --netdev and --limit after '{ctx.invoked_subcommand}'"
         )
 
 

@@ -14,11 +14,13 @@ import click
 
 from qmon.cli import output, recording, streams
 from qmon.cli.context import Context
+from qmon.cli.limit import limit_option
 from qmon.errors import ExitCode, Refused, UsageError
 from qmon.launch.command_line import Plan, configuration, plan
 from qmon.launch.process import OwnedQemu
 
 if TYPE_CHECKING:
+    from qmon.capture.vm import CaptureOptions
     from qmon.watch import Watch
 
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="The VM's events in FILE: journal entries, comments on the next packet, none.",
 )
+@limit_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="-- QEMU…", required=True)
 @click.pass_obj
 def run(
@@ -47,6 +50,7 @@ def run(
     everything: bool,
     file: str | None,
     events: str,
+    limit_bytes: int | None,
     command: tuple[str, ...],
 ) -> int:
     """Start QEMU with a monitor added, and watch it from its first packet: qmon run -- qemu-system-x86_64 …
@@ -60,20 +64,25 @@ def run(
         raise UsageError("--netdev and --all contradict each other")
     if file is None:
         streams.require_terminal("the dashboard", "With -w FILE the VM is recorded without one.")
+    from qmon.capture.vm import LIMIT_BYTES, CaptureOptions
+
+    options = CaptureOptions(limit_bytes=limit_bytes or LIMIT_BYTES)
     with OwnedQemu() as owned:
         added = owned.directory / "monitor.cfg"
         added.write_text(configuration(owned.monitor))
         planned = plan(command, added, dashboard=file is None)
         failed = False
         if file is None:
-            output.run(_dashboard(owned, planned, netdevs, confirm=context.confirm))
+            output.run(_dashboard(owned, planned, netdevs, options, confirm=context.confirm))
         else:
             with _terminal_restored():
-                failed = output.run(_recording(owned, planned, netdevs, file, events))
+                failed = output.run(_recording(owned, planned, netdevs, file, events, options))
     return owned.status or (ExitCode.FAILED if failed else ExitCode.DONE)
 
 
-async def _dashboard(owned: OwnedQemu, planned: Plan, netdevs: tuple[str, ...], *, confirm: bool) -> None:
+async def _dashboard(
+    owned: OwnedQemu, planned: Plan, netdevs: tuple[str, ...], options: CaptureOptions, *, confirm: bool
+) -> None:
     """Show the VM until the user leaves; its own end is told in the time line."""
     from qmon.launch.ready import EndedEarly, attach_when_ready, ptys
     from qmon.monitor.address import UnixAddress
@@ -87,7 +96,8 @@ async def _dashboard(owned: OwnedQemu, planned: Plan, netdevs: tuple[str, ...], 
     except EndedEarly:
         output.talk(owned.last_words())
         return
-    async with Watch(UnixAddress(str(owned.monitor)), netdevs=netdevs or None) as watch:
+    address = UnixAddress(str(owned.monitor))
+    async with Watch(address, netdevs=netdevs or None, options=options) as watch:
         await watch.first_taps()
         _require_taps(watch, netdevs)
         for label, path in consoles:
@@ -130,7 +140,12 @@ async def _told_of_the_end(owned: OwnedQemu, watch: Watch) -> AsyncIterator[None
 
 
 async def _recording(
-    owned: OwnedQemu, planned: Plan, netdevs: tuple[str, ...], file: str, events: str
+    owned: OwnedQemu,
+    planned: Plan,
+    netdevs: tuple[str, ...],
+    file: str,
+    events: str,
+    options: CaptureOptions,
 ) -> bool:
     """Record until QEMU ends or we are told to; return whether the recording failed."""
     from qmon.export.capture_file import FileOptions, open_file
@@ -147,11 +162,11 @@ async def _recording(
         await (await attach_when_ready(owned)).close()
     except EndedEarly:
         return False  # QEMU has said why, on our own standard error.
-    wanted = Wanted([UnixAddress(str(owned.monitor))], netdevs, all=not netdevs)
+    wanted = Wanted([UnixAddress(str(owned.monitor))], netdevs, all=not netdevs, options=options)
     async with open_live(wanted, output.talk) as live:
-        options = FileOptions((live.comment,), live.names, notes=NoteForm(events))
+        form = FileOptions((live.comment,), live.names, notes=NoteForm(events))
         recording.say_overwriting(file)
-        sink = await open_file(file, stdout=stdout, options=options)
+        sink = await open_file(file, stdout=stdout, options=form)
         if not planned.starts_paused:
             await live.sources[0].vm.cont()
         totals = await record(live.sources, sink, on_note=recording.say_note)

@@ -8,6 +8,7 @@ import click
 
 from qmon.cli import output, recording
 from qmon.cli.context import Context
+from qmon.cli.limit import limit_option
 from qmon.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -37,21 +38,28 @@ if TYPE_CHECKING:
     metavar="LEN",
     help="Keep LEN bytes of each.",
 )
+@limit_option
 @click.argument("words", nargs=-1, metavar="[FILTER]")
 @click.pass_obj
 def wireshark(
-    context: Context, netdevs: tuple[str, ...], every: bool, snaplen: int, words: tuple[str, ...]
+    context: Context,
+    netdevs: tuple[str, ...],
+    every: bool,
+    snaplen: int,
+    limit_bytes: int | None,
+    words: tuple[str, ...],
 ) -> int:
     """Start Wireshark on the live packets of a netdev.
 
     Trailing words are a filter in the language of tcpdump. The capture ends when Wireshark is closed, the VM ends,
     or with Ctrl-C, which leaves Wireshark open with what it has.
     """
-    from qmon.capture.vm import CaptureOptions
+    from qmon.capture.vm import LIMIT_BYTES, CaptureOptions
     from qmon.export.live import Wanted
 
     chosen = recording.filter_of(words, command="" if netdevs or every else "wireshark")
-    wanted = Wanted(context.targets(), netdevs, all=every, options=CaptureOptions(snaplen=snaplen))
+    options = CaptureOptions(snaplen=snaplen, limit_bytes=limit_bytes or LIMIT_BYTES)
+    wanted = Wanted(context.targets(), netdevs, all=every, options=options)
     return output.run(_wireshark(wanted, chosen))
 
 

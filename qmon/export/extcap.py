@@ -92,6 +92,10 @@ def options(vms: Sequence[ListedVm], interface: str) -> Iterator[str]:
     for direction in DIRECTIONS:
         default = "{default=true}" if direction == "both" else ""
         yield f"value {{arg={number + 2}}}{{value={direction}}}{{display={direction}}}{default}"
+    yield (
+        f"arg {{number={number + 3}}}{{call=--limit}}{{display=Memory}}"
+        "{tooltip=In which packets may wait to be read: 256MB, 1GiB}{type=string}{default=1GiB}"
+    )
 
 
 def chosen(vms: Sequence[ListedVm], interface: str, vm: str) -> tuple[int | None, str | None]:

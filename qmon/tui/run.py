@@ -15,6 +15,7 @@ from qmon.tui.app import QmonApp
 from qmon.tui.crash import DashboardFailed, failure, rescue
 
 if TYPE_CHECKING:
+    from qmon.capture.vm import CaptureOptions
     from qmon.monitor.address import Address, Target
     from qmon.packets.files.source import CaptureFile
     from qmon.watch import Watch
@@ -76,36 +77,39 @@ async def run_dashboard(
     netdevs: tuple[str, ...] | None = None,
     capture: bool = True,
     confirm: bool = True,
+    options: CaptureOptions | None = None,
 ) -> None:
     """Attach to a VM and show the dashboard on it; without a target and with no or several VMs, let the user choose.
 
     Raises CannotAttach when a named VM cannot be attached to.
     """
+    from qmon.capture.vm import DEFAULTS
     from qmon.watch import Watch
 
+    options = options or DEFAULTS
     if target is not None:
-        async with Watch(target, netdevs=netdevs, capture=capture) as watch:
+        async with Watch(target, netdevs=netdevs, capture=capture, options=options) as watch:
             again = await show_dashboard(watch, confirm=confirm)
     else:
         only = await _only_vm()
-        again = True if only is None else await _attach_and_show(only, netdevs, capture, confirm) is not None
+        again = only is None or await _attach_and_show(only, netdevs, capture, confirm, options) is not None
     problem = ""
     while again:
         chosen = await _choose(problem)
         if chosen is None:
             return
-        result = await _attach_and_show(chosen, netdevs, capture, confirm)
+        result = await _attach_and_show(chosen, netdevs, capture, confirm, options)
         again, problem = result is not None, result or ""
 
 
 async def _attach_and_show(
-    address: Address, netdevs: tuple[str, ...] | None, capture: bool, confirm: bool
+    address: Address, netdevs: tuple[str, ...] | None, capture: bool, confirm: bool, options: CaptureOptions
 ) -> str | None:
     """Show one VM of the list; return None when the user quit, else why the list is to be shown again."""
     from qmon.watch import Watch
 
     try:
-        async with Watch(address, netdevs=netdevs, capture=capture) as watch:
+        async with Watch(address, netdevs=netdevs, capture=capture, options=options) as watch:
             return "" if await show_dashboard(watch, confirm=confirm) else None
     except CannotAttach as refusal:
         return str(refusal)

@@ -61,8 +61,8 @@ def test_the_link_type_is_ethernet() -> None:
 @pytest.mark.parametrize(
     ("interface", "calls"),
     [
-        ("qmon", ["--vm", "--netdev", "--filter", "--snaplen", "--direction"]),
-        ("qmon-web-u1", ["--vm", "--filter", "--snaplen", "--direction"]),
+        ("qmon", ["--vm", "--netdev", "--filter", "--snaplen", "--direction", "--limit"]),
+        ("qmon-web-u1", ["--vm", "--filter", "--snaplen", "--direction", "--limit"]),
     ],
 )
 def test_the_dialog_asks_for(interface: str, calls: list[str]) -> None:

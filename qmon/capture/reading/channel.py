@@ -6,6 +6,7 @@ Owns the counts and labels of one file. Must never know how the filter came to b
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from qmon.capture.reading.follower import Follower
@@ -15,6 +16,14 @@ from qmon.packets.batch import Direction
 _UNLIMITED = 1 << 62
 
 
+class Full(StrEnum):
+    """Why a file was sealed: too much waited in it, too little memory was free, or QEMU may write no longer file."""
+
+    LIMIT = "limit"
+    MEMORY = "memory"
+    LENGTH = "length"
+
+
 class Guard(Protocol):
     """Who seals a file when too much waits in it, or when qmon is gone."""
 
@@ -22,8 +31,8 @@ class Guard(Protocol):
         """Guard it no longer."""
 
     @property
-    def was_full(self) -> bool:
-        """Whether it was sealed because too much was waiting."""
+    def full(self) -> Full | None:
+        """Why it sealed the file; None if it did not."""
 
 
 @dataclass(slots=True)

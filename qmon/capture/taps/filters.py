@@ -141,12 +141,7 @@ async def probe_path(context: TapContext, path: str) -> None:
             await context.session.execute("chardev-remove", {"id": name})
         raise
     except Refused as problem:
-        raise Refused(
-            f"QEMU cannot open {path}: {problem.reason}",
-            hint="A confined QEMU (AppArmor, SELinux, chroot) may forbid it; see the capture guide.",
-            qmp_class=problem.qmp_class,
-            reason=problem.reason,
-        ) from problem
+        raise sink.explained(f"QEMU cannot open {path}", problem) from problem
     await context.session.execute("chardev-remove", {"id": name})
 
 

@@ -13,6 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from qmon.capture.reading.channel import Full
 from qmon.errors import QmonError
 
 _MAIN = Path(__file__).with_name("guardian_main.py")
@@ -39,9 +40,9 @@ class Guarded:
         _guardian.drop(self)
 
     @property
-    def was_full(self) -> bool:
-        """Whether the guardian sealed it because too much was waiting in it."""
-        return _guardian.was_full(self)
+    def full(self) -> Full | None:
+        """Why the guardian sealed it; None if it did not (`Guardian.why_full`)."""
+        return _guardian.why_full(self)
 
 
 class Guardian:
@@ -51,7 +52,7 @@ class Guardian:
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._held: dict[int, Guarded] = {}
-        self._full: set[int] = set()
+        self._full: dict[int, Full] = {}
         self._next = 0
 
     def __repr__(self) -> str:
@@ -82,7 +83,7 @@ class Guardian:
 
     def drop(self, guarded: Guarded) -> None:
         """Guard it no longer: QEMU has stopped to write there. Without anything to guard the process ends."""
-        self._full.discard(guarded.number)
+        self._full.pop(guarded.number, None)
         if self._held.pop(guarded.number, None) is None:
             return
         if self._held and self.check():
@@ -92,8 +93,8 @@ class Guardian:
         if not self._held:
             self._end()
 
-    def was_full(self, guarded: Guarded) -> bool:
-        """Say whether a memfd was sealed because of what its VM's memfds together hold, or of its own length."""
+    def why_full(self, guarded: Guarded) -> Full | None:
+        """Say why the guardian sealed a memfd: what its VM's memfds hold together, or its own length; None: not yet."""
         while self._socket is not None:
             try:
                 said = self._socket.recv(65_536, socket.MSG_DONTWAIT).split()
@@ -101,8 +102,8 @@ class Guardian:
                 break
             if not said:
                 break
-            self._full.update(map(int, said[1:]))
-        return guarded.number in self._full
+            self._full |= dict.fromkeys(map(int, said[2:]), Full(said[1].decode()))
+        return self._full.get(guarded.number)
 
     def check(self) -> bool:
         """Start a guardian where there is none (any more) though something is to be guarded; say if it was so."""

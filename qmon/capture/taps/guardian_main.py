@@ -1,9 +1,9 @@
 """The guardian process: outlives qmon, and stops what QEMU would otherwise go on writing for nobody.
 
 Run by path with `python -I -S`, as `guardian_main.py SOCKET_FD OWNER_PIDFD`, in a session of its own. Over the
-socket come `hold NUMBER VM PID LIMIT SIZE_LIMIT` with a memfd, and `drop NUMBER`; back goes `sealed NUMBER …` when
-memfds were sealed because of their size. Must never import anything but a little of the standard library, write to a
-memfd, or talk to a VM.
+socket come `hold NUMBER VM PID LIMIT SIZE_LIMIT` with a memfd, and `drop NUMBER`; back goes `sealed WHY NUMBER …`
+before memfds are sealed because of their size: WHY is `limit`, `memory` or `length`. Must never import anything but a
+little of the standard library, write to a memfd, or talk to a VM.
 """
 
 import contextlib
@@ -64,9 +64,19 @@ def free_memory(pid: int) -> int:
     return free
 
 
+def available_memory() -> int:
+    """Return how many bytes this machine can give out without swapping; huge where the kernel does not say."""
+    with contextlib.suppress(OSError, ValueError), open("/proc/meminfo", encoding="ascii") as file:
+        for line in file:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return _LARGEST
+
+
 def allowance(pid: int, limit: int, used: int) -> int:
     """Return how many bytes a VM's taps may hold: `limit`, or a quarter of what would be free without them."""
-    return min(limit, (free_memory(pid) + used) // 4) if pid else limit
+    free = min(available_memory(), free_memory(pid) if pid else _LARGEST)
+    return min(limit, (free + used) // 4)
 
 
 def seal(fd: int) -> None:
@@ -82,15 +92,6 @@ def is_sealed(fd: int) -> bool:
     return False
 
 
-def tell(peer: socket.socket, held: "Held") -> None:
-    """Tell the owner which files were sealed because of their size."""
-    if not held.full:
-        return
-    numbers, held.full = held.full, []
-    with contextlib.suppress(OSError):
-        peer.send(" ".join(["sealed", *map(str, numbers)]).encode(), socket.MSG_DONTWAIT)
-
-
 class Held:
     """The memfds of one VM."""
 
@@ -99,25 +100,33 @@ class Held:
         self.files: dict[int, tuple[int, int]] = {}  # number: (descriptor, largest size)
         self.limit = 0
         self.allowed = 0
-        self.full: list[int] = []  # Numbers of files that were sealed and not told of yet.
-        self.told: set[int] = set()  # Those that were: a plain file cannot be sealed, and stays too big.
+        self.told: set[int] = set()  # Files that were sealed: a plain one cannot be, and stays too big.
 
-    def headroom(self) -> int:
+    def headroom(self, peer: socket.socket) -> int:
         """Seal everything if it has become too much; return how many bytes are left until then."""
         used, left = 0, _LARGEST
         for fd, largest in self.files.values():
             status = os.fstat(fd)
             used += status.st_blocks * 512
             left = min(left, largest - status.st_size)
-        left = min(left, self.allowed - used)
-        if left <= 0:
-            for number, (fd, _) in self.files.items():
-                if number not in self.told and not is_sealed(fd):
-                    seal(fd)
-                    self.told.add(number)
-                    self.full.append(number)
-            return _LARGEST
-        return left
+        room = self.allowed - used
+        if min(left, room) > 0:
+            return min(left, room)
+        self.seal(peer, "length" if left <= 0 else "memory" if self.allowed < self.limit else "limit")
+        return _LARGEST
+
+    def seal(self, peer: socket.socket, why: str) -> None:
+        """Seal every file, having told the owner why: it must know as soon as it sees the seal."""
+        new = [
+            number for number, (fd, _) in self.files.items() if number not in self.told and not is_sealed(fd)
+        ]
+        if not new:
+            return
+        self.told.update(new)
+        with contextlib.suppress(OSError):
+            peer.send(" ".join(["sealed", why, *map(str, new)]).encode(), socket.MSG_DONTWAIT)
+        for number in new:
+            seal(self.files[number][0])
 
     def used(self) -> int:
         """Return the allocated bytes."""
@@ -135,6 +144,7 @@ def obey(vms: dict[int, Held], words: list[bytes], fds: list[int]) -> None:
     elif words[0] == b"drop":
         for held in vms.values():
             fd, _ = held.files.pop(int(words[1]), (-1, 0))
+            held.told.discard(int(words[1]))
             if fd >= 0:
                 os.close(fd)
 
@@ -147,9 +157,7 @@ def watch(peer: socket.socket, owner: int) -> dict[int, Held]:
     poll.register(owner, select.POLLIN)
     since_memory_s = 0.0
     while True:
-        left = min((held.headroom() for held in vms.values() if held.files), default=_LARGEST)
-        for held in vms.values():
-            tell(peer, held)
+        left = min((held.headroom(peer) for held in vms.values() if held.files), default=_LARGEST)
         pause_s = min(max(left / _FASTEST_BYTES_PER_S, _SHORTEST_S), _LONGEST_S)
         ready = [fd for fd, _ in poll.poll(pause_s * 1000)]
         if peer.fileno() in ready:

@@ -20,6 +20,7 @@ from qmon.capture.reading import kernel
 from qmon.capture.reading.channel import Channel
 from qmon.capture.reading.follower import Follower
 from qmon.capture.taps.filters import QUEUES, REMOVAL_S, TapContext, probe_netdev, remove_filter
+from qmon.capture.taps.guardian_main import allowance
 from qmon.errors import QmonError, Refused
 from qmon.monitor.address import TcpAddress
 from qmon.network.ids import Purpose, new_id
@@ -79,7 +80,8 @@ async def open_mirror(
             follower = Follower(kernel.memory_file(f"qmon {netdev[:100]} {queue}"))
             channels.append(Channel(netdev, interface, name, direction, follower))
             undo.callback(follower.close)
-        readers.append(_start(context.limit_bytes, sockets, channels))
+        # What waits does so in our own memory, not in QEMU's.
+        readers.append(_start(allowance(0, context.limit_bytes, 0), sockets, channels))
         for channel, (queue, _) in zip(channels, QUEUES, strict=True):
             undo.push_async_callback(remove_filter, context.session, channel)
             arguments = {

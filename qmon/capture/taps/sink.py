@@ -21,6 +21,8 @@ from qmon.text import plain
 
 _UNLIMITED = 1 << 62
 _LOOKS, _LOOK_S = 20, 0.05
+# What QEMU says where it may open no more files: a descriptor that is sent then arrives as none (unix(7), MSG_CTRUNC).
+_NO_ROOM = ("no file descriptor supplied", "too many open files")
 
 
 @asynccontextmanager
@@ -37,7 +39,10 @@ async def as_path(
         yield str(follower.path)
         return
     if session.can_pass_descriptors:
-        added = await session.pass_descriptor(follower.fd, opaque=opaque)
+        try:
+            added = await session.pass_descriptor(follower.fd, opaque=opaque)
+        except Refused as problem:
+            raise explained("QEMU cannot take a descriptor", problem) from problem
         try:
             yield f"/proc/self/fd/{added.fd}"
         finally:
@@ -53,10 +58,26 @@ async def as_path(
     yield f"/proc/{os.getpid()}/fd/{follower.fd}"
 
 
+def explained(what: str, problem: Refused) -> Refused:
+    """Return what to say where QEMU could not open a file or take a descriptor."""
+    if any(sign in problem.reason.lower() for sign in _NO_ROOM):
+        why, hint = (
+            "it has too many files open",
+            "Its limit is ulimit -n: prlimit --pid PID --nofile=NUMBER raises it.",
+        )
+    else:
+        why, hint = (
+            problem.reason,
+            "A confined QEMU (AppArmor, SELinux, chroot) may forbid it; see the capture guide.",
+        )
+    return Refused(f"{what}: {why}", hint=hint, qmp_class=problem.qmp_class, reason=problem.reason)
+
+
 def plain_file(folder: Path, name: str, qemu_pid: int | None, limit_bytes: int) -> FileFollower:
     """Make a new file in `folder` for QEMU to write to; `Refused` says why that cannot be.
 
-    It is ours and QEMU's alone where we may give it away; else others may write to it too, but not read it.
+    It may take `limit_bytes`, or a quarter of what is free there. It is ours and QEMU's alone where we may give it
+    away; else others may write to it too, but not read it.
     """
     path = folder.absolute() / f"{name}.{secrets.token_hex(4)}.pcap"
     try:
@@ -71,7 +92,8 @@ def plain_file(folder: Path, name: str, qemu_pid: int | None, limit_bytes: int) 
             f"cannot make a file in {plain(str(folder))} for QEMU: {problem.strerror}",
             hint="--sink-dir wants a folder in which qmon and QEMU may write.",
         ) from problem
-    follower = FileFollower(fd, path, limit_bytes)
+    free = os.fstatvfs(fd)
+    follower = FileFollower(fd, path, min(limit_bytes, free.f_bavail * free.f_frsize // 4))
     _let_write(fd, qemu_pid)
     return follower
 

@@ -18,6 +18,7 @@ import time
 from dataclasses import dataclass
 from enum import StrEnum
 
+from qmon.capture.reading.channel import Full
 from qmon.capture.reading.headers import HeaderFinder
 from qmon.capture.reading.reader import Reader
 from qmon.capture.taps import filters
@@ -47,11 +48,16 @@ class TapState:
 class Loss(StrEnum):
     """Why QEMU writes a tap's frames no longer."""
 
-    FULL = "more packets were waiting than the limit allows: qmon was stopped or too slow"
+    FULL = "more packets were waiting than the limit allows (--limit): qmon was stopped or too slow"
+    MEMORY = "too little memory was free for the packets that waited: qmon was stopped or too slow"
+    LENGTH = "QEMU may write no longer files (ulimit -f), and could not be given new ones in time"
     SEALED = "somebody else sealed the memory that QEMU writes them to"
     STUCK = "QEMU could not write its packets"
     TAKEN = "its filters were removed by another client of the monitor, or its netdev was replaced"
     BROKEN = "it could not be captured"
+
+
+_FULL = {Full.LIMIT: Loss.FULL, Full.MEMORY: Loss.MEMORY, Full.LENGTH: Loss.LENGTH}
 
 
 class Tap:
@@ -94,8 +100,10 @@ class Tap:
             return Loss.STUCK
         if not any(channel.follower.sealed for channel in channels):
             return None
-        full = any(channel.guard is None or channel.guard.was_full for channel in channels)
-        return Loss.FULL if full else Loss.SEALED
+        if any(channel.guard is None or not channel.follower.is_memory for channel in channels):
+            return Loss.FULL
+        reasons = [channel.guard.full for channel in channels if channel.guard is not None]
+        return next((_FULL[reason] for reason in reasons if reason is not None), Loss.SEALED)
 
     async def open(self, context: TapContext, network: Network | None, headers: HeaderFinder | None) -> None:
         """Begin to capture; `Refused` says why not. `headers` finds virtio-net headers where there may be some."""

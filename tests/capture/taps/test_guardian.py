@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from qmon.capture.reading import kernel
+from qmon.capture.reading.channel import Full
 from qmon.capture.taps import guardian_main
 from qmon.capture.taps.guardian import Guardian
 
@@ -24,6 +25,7 @@ def wait_for(fact: Callable[[], bool], seconds: float = 10) -> float:
 OWNER = """
 import os, sys, time
 from qmon.capture.reading import kernel
+from qmon.capture.reading.channel import Full
 from qmon.capture.taps.guardian import guardian
 fd = int(sys.argv[1])
 guardian().hold(fd, vm=1, pid=None, limit_bytes=int(sys.argv[2]))
@@ -118,6 +120,7 @@ def test_a_guardian_that_was_killed_is_replaced() -> None:
     assert guardian.pid not in (None, first)
     os.write(fd, b"x" * (2 << 20))
     wait_for(lambda: kernel.growth_is_sealed(fd))
+    assert guardian.why_full(held) is Full.LIMIT
     guardian.drop(held)
     os.close(fd)
 
@@ -131,8 +134,41 @@ def test_a_file_is_sealed_before_it_grows_beyond_what_the_vm_may_write() -> None
     os.lseek(fd, 2 << 20, os.SEEK_SET)
     os.write(fd, b"x")
     wait_for(lambda: kernel.growth_is_sealed(fd))
+    assert guardian.why_full(held) is Full.LENGTH
     guardian.drop(held)
     os.close(fd)
+
+
+class Peer:
+    """Takes what the guardian tells its owner."""
+
+    def __init__(self) -> None:
+        self.said: list[bytes] = []
+
+    def send(self, message: bytes, _: int) -> None:
+        self.said.append(message)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "largest", "why"), [(8, 99, b"limit"), (4, 99, b"memory"), (8, 4, b"length")]
+)
+def test_why_files_are_sealed_is_told_once_and_before(allowed: int, largest: int, why: bytes) -> None:
+    fds = [kernel.memory_file("test") for _ in range(2)]
+    held = guardian_main.Held(0)
+    held.files = {7: (fds[0], largest << 20), 9: (fds[1], largest << 20)}
+    held.limit, held.allowed = 8 << 20, allowed << 20
+    peer = Peer()
+    os.write(fds[0], bytes(3 << 20))
+    assert 0 < held.headroom(peer) < 8 << 20
+    assert peer.said == []
+    os.write(fds[0], bytes(2 << 20))
+    os.write(fds[1], bytes(4 << 20))
+    held.headroom(peer)
+    held.headroom(peer)
+    assert peer.said == [b"sealed " + why + b" 7 9"]
+    assert all(kernel.growth_is_sealed(fd) for fd in fds)
+    for fd in fds:
+        os.close(fd)
 
 
 def test_a_quarter_of_what_the_group_leaves_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,6 +180,9 @@ def test_a_quarter_of_what_the_group_leaves_free(tmp_path: Path, monkeypatch: py
     assert guardian_main.allowance(1, 64 << 20, 0) == 10_000_000
     assert guardian_main.allowance(1, 64 << 20, 8_000_000) == 12_000_000
     assert guardian_main.allowance(1, 1_000_000, 0) == 1_000_000
+    monkeypatch.setattr(guardian_main, "available_memory", lambda: 20_000_000)
+    assert guardian_main.allowance(1, 64 << 20, 0) == guardian_main.allowance(0, 64 << 20, 0) == 5_000_000
+    monkeypatch.setattr(guardian_main, "available_memory", lambda: 1 << 40)
     (tmp_path / "memory.max").write_text("max\n")
     assert guardian_main.allowance(1, 64 << 20, 0) == 64 << 20
 
