@@ -43,8 +43,15 @@ async def _network(context: Context, output: str, raw: bool) -> None:
         out.document(network_record(found))
     else:
         _print_network(found)
-    for line in found.not_understood:
+    say_incomplete(found)
+
+
+def say_incomplete(network: Network) -> None:
+    """Say what of the VM's network is not shown, or not surely right."""
+    for line in network.not_understood:
         out.talk(f"not understood: {line}")
+    for sentence in network.not_asked:
+        out.talk(sentence)
 
 
 def network_record(network: Network) -> dict[str, object]:
@@ -57,6 +64,7 @@ def network_record(network: Network) -> dict[str, object]:
             for hub in network.hubs
         ],
         "not_understood": list(network.not_understood),
+        "not_asked": list(network.not_asked),
     }
 
 
@@ -90,10 +98,8 @@ def nic_record(nic: Nic) -> dict[str, object]:
 
 
 def _print_network(network: Network) -> None:
-    below: dict[str, deque[Netdev]] = {}  # NICs of one name have theirs in QEMU's order.
-    for netdev in network.netdevs:
-        if netdev.nic is not None:
-            below.setdefault(netdev.nic, deque()).append(netdev)
+    # NICs of one name have theirs in QEMU's order.
+    below = {nic.id: deque(network.below(nic.id)) for nic in network.nics}
     rows: list[tuple[object, ...]] = []
     for nic in network.nics:
         row: tuple[object, ...] = (None, None, None)
@@ -104,7 +110,7 @@ def _print_network(network: Network) -> None:
         )
     left = {id(netdev) for those in below.values() for netdev in those}
     for netdev in network.netdevs:
-        if netdev.nic is None or id(netdev) in left:
+        if netdev.nic not in below or id(netdev) in left:
             place = None if netdev.hub is None else f"hub {netdev.hub}"
             rows.append((place, None, None, *_netdev_cells(netdev)))
     if not rows:

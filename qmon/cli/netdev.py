@@ -7,7 +7,7 @@ import click
 from qmon.cli import output as out
 from qmon.cli.changing import Manner, change_options
 from qmon.cli.context import Context
-from qmon.cli.info import netdev_record
+from qmon.cli.info import netdev_record, say_incomplete
 from qmon.network import change, hazards
 from qmon.network.inspect import inspect
 from qmon.network.model import Netdev, Network
@@ -43,8 +43,7 @@ async def _list(context: Context, output: str) -> None:
         )
     else:
         out.talk("This VM has no netdev.")
-    for line in network.not_understood:
-        out.talk(f"not understood: {line}")
+    say_incomplete(network)
 
 
 def _row(one: Netdev) -> tuple[object, ...]:

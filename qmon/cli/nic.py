@@ -7,7 +7,7 @@ import click
 from qmon.cli import output as out
 from qmon.cli.changing import Manner, change_options
 from qmon.cli.context import Context
-from qmon.cli.info import nic_record
+from qmon.cli.info import nic_record, say_incomplete
 from qmon.network import change
 from qmon.network.inspect import inspect
 from qmon.network.model import Network, Nic
@@ -36,8 +36,7 @@ def list_nics(context: Context, output: str) -> None:
         out.table(("NIC", "MODEL", "MAC", "NETDEV", "PATH"), [_row(network, one) for one in network.nics])
     else:
         out.talk("This VM has no NIC.")
-    for line in network.not_understood:
-        out.talk(f"not understood: {line}")
+    say_incomplete(network)
 
 
 async def _inspect(context: Context) -> Network:
@@ -47,7 +46,7 @@ async def _inspect(context: Context) -> Network:
 
 def _row(network: Network, one: Nic) -> tuple[object, ...]:
     place = one.netdev if one.hub is None else f"hub {one.hub}"
-    dead = any(netdev.ghost and netdev.nic == one.id for netdev in network.netdevs)
+    dead = any(netdev.ghost for netdev in network.below(one.id))
     return (one.id, one.model, one.mac, f"{place} (deleted)" if dead else place, one.path)
 
 

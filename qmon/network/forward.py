@@ -54,7 +54,8 @@ async def _add(
             if reply:
                 raise await _refused(session, rule, reply)
             sent.append(rule)
-        listed = [one for one in await list_forwards(session) if one not in before and one.netdev == netdev]
+        known = frozenset(before)
+        listed = [one for one in await list_forwards(session) if one not in known and one.netdev == netdev]
         return tuple(_made(rule, listed) for rule in rules)
     except QmonError as problem:
         await _take_back(session, netdev, sent, problem)

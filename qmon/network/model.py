@@ -89,22 +89,32 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """All of it at one moment; `not_understood` are the lines of QEMU's text that could not be read."""
+    """All of it at one moment.
+
+    `not_understood` are the lines of QEMU's text that could not be read, `not_asked` says, in sentences, what was left
+    out because a VM has too many of something.
+    """
 
     netdevs: tuple[Netdev, ...] = ()
     nics: tuple[Nic, ...] = ()
     hubs: tuple[Hub, ...] = ()
     not_understood: tuple[str, ...] = ()
+    not_asked: tuple[str, ...] = ()
     _netdevs: dict[str, Netdev] = field(init=False, repr=False, compare=False)
     _nics: dict[str, Nic] = field(init=False, repr=False, compare=False)
+    _below: dict[str, list[Netdev]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         netdevs: dict[str, Netdev] = {}
+        below: dict[str, list[Netdev]] = {}
         for netdev in self.netdevs:
+            if netdev.nic is not None:
+                below.setdefault(netdev.nic, []).append(netdev)
             known = netdevs.get(netdev.id)
             if known is None or (known.ghost and not netdev.ghost):
                 netdevs[netdev.id] = netdev
         object.__setattr__(self, "_netdevs", netdevs)
+        object.__setattr__(self, "_below", below)
         object.__setattr__(self, "_nics", {nic.id: nic for nic in reversed(self.nics)})
 
     def netdev(self, id_: str) -> Netdev | None:
@@ -114,3 +124,7 @@ class Network:
     def nic(self, id_: str) -> Nic | None:
         """Return the NIC of that id, of several the first."""
         return self._nics.get(id_)
+
+    def below(self, nic: str) -> tuple[Netdev, ...]:
+        """Return the netdevs that are plugged into NICs of that id, in QEMU's order."""
+        return tuple(self._below.get(nic, ()))

@@ -40,7 +40,7 @@ def tree_lines(now: Snapshot) -> tuple[TreeLine, ...]:
         if nic.hub is not None:
             continue
         lines.append(_nic(nic))
-        backends = [netdev for netdev in network.netdevs if netdev.nic == nic.id]
+        backends = network.below(nic.id)
         shown |= {id(netdev) for netdev in backends}
         lines += _branch([_netdev(now, netdev) for netdev in backends] or [[_unplugged()]])
     for hub in network.hubs:
@@ -64,6 +64,7 @@ def tree_lines(now: Snapshot) -> tuple[TreeLine, ...]:
     if network.not_understood:
         lines.append(TreeLine("heading", "", (("heading", "Not understood"),)))
         lines += [TreeLine("note", "", (("dim", plain(text)),), guide=" ") for text in network.not_understood]
+    lines += [TreeLine("note", "", (("bad", sentence),), guide=" ") for sentence in network.not_asked]
     return tuple(lines)
 
 

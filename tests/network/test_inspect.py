@@ -1,6 +1,9 @@
 """The picture of a VM's network: from recorded texts, from a monitor that refuses, from real QEMUs."""
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -117,6 +120,38 @@ async def test_the_probe_for_ghosts_leaves_nothing_behind(fake_monitor: FakeMoni
         assert await inspect.is_backend(session, "u1")
     added, removed = fake_monitor.sent[-2:]
     assert added[1]["id"] == removed[1]["id"]
+
+
+async def test_of_a_great_many_only_so_many_are_asked_about(
+    fake_monitor: FakeMonitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspect, "ASK_LIMIT", 3)
+    pairs = (
+        f"n{i}: index=0,type=nic,model=e1000,macaddr=52:54:00:00:00:0{i}\n"
+        f" \\ u{i}: index=0,type=user,net=10.0.2.0\n"
+        f"filters:\n  - f{i}: type=filter-dump,file=x,netdev=u{i}\n"
+        for i in range(5)
+    )
+    fake_monitor.hmp("info network", "".join(pairs))
+    fake_monitor.refuse("object-add", "Parameter 'netdev' expects a network backend id")
+    fake_monitor.refuse("qom-get", "no", "GenericError")
+
+    def listed(arguments: Mapping[str, Any]) -> Any:
+        if arguments["path"] == "/machine/unattached":
+            return [{"name": f"device[{n}]", "type": "child<e1000>"} for n in range(5)]
+        return []
+
+    fake_monitor.answer("qom-list", listed)
+    async with await Session.attach(fake_monitor.address) as session:
+        network = await inspect.inspect(session)
+    assert network.not_asked == (
+        "Only the first 3 of 5 netdevs were checked for deletion.",
+        "Only the first 3 of 5 filters were asked for their properties.",
+        "Only the first 3 of 5 devices in /machine/unattached were asked which NIC they are.",
+    )
+    assert {netdev.id for netdev in network.netdevs if netdev.ghost} == {"u0", "u1", "u2"}
+    sent = Counter(command for command, _ in fake_monitor.sent)
+    assert (sent["object-add"], sent["qom-get"], sent["qom-list"]) == (3, 3, 3 + 3)
 
 
 async def test_a_real_network(qemu: Qemu) -> None:

@@ -18,3 +18,10 @@ def test_of_several_nics_of_one_name_the_first() -> None:
     assert network.nic("nic1") is first
     assert network.nic("nic2") is None
     assert network == Network(nics=(first, second)) != Network(nics=(second, first))
+
+
+def test_what_is_below_a_nic() -> None:
+    one, two, free = Netdev("u1", "user", nic="n"), Netdev("u1", "user", nic="n"), Netdev("u2", "user")
+    network = Network((one, free, two))
+    assert network.below("n") == (one, two)
+    assert network.below("none") == ()
