@@ -244,7 +244,7 @@ def _print(selection: Selection, show: Callable[[Line], str]) -> None:
 
 
 async def _write(selection: Selection, target: str, form: str | None, events: str) -> None:
-    from qmon.export.capture_file import FileOptions, open_file
+    from qmon.export.capture_file import FileOptions, format_of, open_file
     from qmon.export.rewrite import rewrite
     from qmon.packets.files.notes import NoteForm
 
@@ -252,8 +252,39 @@ async def _write(selection: Selection, target: str, form: str | None, events: st
     options = FileOptions(names=selection.capture.names, notes=NoteForm(events))
     say_overwriting(target)
     written = await open_file(target, stdout=stdout, form=form, options=options)
+    stamps = _Stamps(format_of(target, form))
     try:
-        await rewrite(selection.capture, (batch for batch, _ in selection.batches()), written)
+        await rewrite(selection.capture, stamps.counted(batch for batch, _ in selection.batches()), written)
     finally:
         shown = "standard output" if target == "-" else target
         out.talk(f"{written.written} packets written to {shown}")
+        for told in stamps.told():
+            out.talk(told)
+
+
+class _Stamps:
+    """Counts the times that a file of a format cannot hold as they are."""
+
+    def __init__(self, form: str) -> None:
+        from qmon.packets.files.pcap import LAST_STAMP_NS
+
+        self._last_ns = LAST_STAMP_NS if form == "pcap" else (1 << 63) - 1
+        self._years = "1970 to 2106" if form == "pcap" else "1970 to 2262"
+        self._none = self._moved = 0
+
+    def counted(self, batches: Iterator[FrameBatch]) -> Iterator[FrameBatch]:
+        """Hand the batches on."""
+        from qmon.packets.batch import NO_TIME
+
+        for batch in batches:
+            none = int((batch.time_ns == NO_TIME).sum())
+            moved = int(((batch.time_ns < 0) | (batch.time_ns > self._last_ns)).sum()) - none
+            self._none, self._moved = self._none + none, self._moved + moved
+            yield batch
+
+    def told(self) -> Iterator[str]:
+        """Say what was found."""
+        if self._none:
+            yield f"qmon: {self._none:,} of them have no time: other tools will show 1970 for it"
+        if self._moved:
+            yield f"qmon: {self._moved:,} of them have times outside of {self._years}: the nearest one was written"

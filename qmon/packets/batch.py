@@ -108,9 +108,9 @@ class FrameBatch:
     """Some frames, in order.
 
     Frame `i` is `data[offset[i] : offset[i] + captured[i]]`; between frames `data` may hold anything. `length`
-    is what the frame had on the wire, `time_ns` UTC since the epoch, `interface` an index into the source's
-    list. `position` says where the frame's bytes lie in the source's file, where it has one. `offload` holds
-    `Offload` bits (None: no frame has any). `comments` are (i, text) pairs.
+    is what the frame had on the wire, `time_ns` UTC since the epoch (`NO_TIME` where the source has none),
+    `interface` an index into the source's list. `position` says where the frame's bytes lie in the source's file,
+    where it has one. `offload` holds `Offload` bits (None: no frame has any). `comments` are (i, text) pairs.
 
     A batch never changes, but a source may say that its `data` is only good until its next batch.
     """

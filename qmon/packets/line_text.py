@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from enum import IntEnum
 
-from qmon.packets.batch import Direction
+from qmon.packets.batch import NO_TIME, Direction
 from qmon.packets.lines import Line, decimal_time
 from qmon.packets.link_header import LinkHeader, link_header
 from qmon.packets.summary import summarise
@@ -95,6 +95,8 @@ class LineText:
         return f"{' '.join(words)}{said}{self._bytes(line, header)}"
 
     def _time(self, time_ns: int) -> str:
+        if time_ns == NO_TIME:
+            return "" if self._style.times is Times.NONE else "no time"
         first = self._first_ns = time_ns if self._first_ns is None else self._first_ns
         last, self._last_ns = self._last_ns, time_ns
         times = self._style.times

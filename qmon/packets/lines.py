@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from qmon.packets.batch import Direction, FrameBatch, Interface
+from qmon.packets.batch import NO_TIME, Direction, FrameBatch, Interface
 from qmon.packets.link_header import link_header
 from qmon.packets.summary import summarise
 
@@ -32,7 +32,7 @@ class Line:
     def record(self) -> dict[str, object]:
         """Return the fields of a JSON line.
 
-        `time` is a decimal string of seconds with nine digits. Ports and `source_mac`, `destination_mac` are null
+        `time` is a decimal string of seconds with nine digits, null where the capture has none. Ports and `source_mac`, `destination_mac` are null
         where the packet has none; `vlan` holds the ids of its tags, outermost first.
         """
         summary = summarise(self.frame, self.link_type, length=self.length)
@@ -40,7 +40,7 @@ class Line:
         ports = summary.ports or (None, None)
         return {
             "seq": self.seq,
-            "time": decimal_time(self.time_ns, 9),
+            "time": None if self.time_ns == NO_TIME else decimal_time(self.time_ns, 9),
             "netdev": self.netdev,
             "direction": _DIRECTION_NAME[self.direction],
             "source": summary.source,

@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 import signal
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -191,6 +192,34 @@ def test_events_can_be_put_another_way(tmp_path: Path) -> None:
     again = tmp_path / "again.pcapng"
     assert run(target, "-w", again, "--events", "journal").returncode == 0
     assert note in again.read_bytes()
+
+
+@pytest.fixture
+def without_times(tmp_path: Path) -> Path:
+    """Simple packet blocks have no time; here one stands between two that have."""
+    path = tmp_path / "simple.pcapng"
+    writer = PcapngWriter()
+    timed = bytes(writer.encode(FrameBatch.from_frames([bytes(60)], time_ns=10**18)))
+    simple = struct.pack("<III", 3, 76, 60) + bytes(60) + struct.pack("<I", 76)
+    path.write_bytes(writer.header() + writer.interface(Interface("u1")) + simple + timed + simple)
+    return path
+
+
+def test_what_has_no_time_is_not_from_1970(without_times: Path, tmp_path: Path) -> None:
+    lines = run(without_times).stdout.decode().splitlines()
+    assert [line.startswith("no time u1 ") for line in lines] == [True, False, True]
+    times = [one["time"] for one in records(without_times)]
+    assert times == [None, "1000000000.000000000", None]
+    moved = [one["time"] for one in records("--started-at", "5", without_times)]
+    assert moved == [None, "5.000000000", None]
+    done = run(without_times, "-w", tmp_path / "out.pcapng")
+    assert b"2 of them have no time" in done.stderr
+
+
+def test_times_that_a_file_cannot_hold_are_told(tmp_path: Path) -> None:
+    done = run("--started-at", "-5", "-c", "2", USER, "-w", tmp_path / "out.pcap")
+    assert done.returncode == 0
+    assert b"of them have times outside of 1970 to 2106: the nearest one was written" in done.stderr
 
 
 def test_times_can_be_mended() -> None:

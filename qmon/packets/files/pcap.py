@@ -254,7 +254,7 @@ class _Guesser:
 class PcapWriter:
     """Encodes frames of one interface; `nanoseconds` chooses the finer of the two stamps.
 
-    The format has room for neither names nor directions. Stamps outside of the years 1970 to 2105 do not fit and are
+    The format has room for neither names nor directions. Stamps outside of the years 1970 to 2106 do not fit and are
     moved to the nearest that do.
     """
 

@@ -282,6 +282,8 @@ class PcapngReader(Reader):
     def _batch(self, data: U8, packets: _Packets, table: list[Described], items: list[Item]) -> FrameBatch:
         """Make a batch; what options say besides a direction goes to `items`, before it."""
         time_ns = self._times(packets, table)
+        beyond = (time_ns == NO_TIME) & (packets.kind != blocks.SIMPLE_PACKET)
+        self._complain(packets.start[beyond], "a packet's time is out of the years 1678 to 2262", items)
         index = np.array([one.index for one in table], np.uint16)[packets.interface]
         direction = np.zeros(len(time_ns), np.uint8)
         options = packets.frame + (packets.captured.astype(np.int64) + 3 & ~3)
@@ -325,8 +327,7 @@ class PcapngReader(Reader):
                     time_ns[mine] = clock.nanoseconds(packets.stamp[mine])
         simple = packets.kind == blocks.SIMPLE_PACKET
         if simple.any():
-            # A simple packet has no stamp: nothing is claimed.
-            time_ns[simple] = 0
+            time_ns[simple] = NO_TIME
         return time_ns
 
     def _options(

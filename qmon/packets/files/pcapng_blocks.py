@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qmon.packets.batch import Interface, Statistics
+from qmon.packets.batch import NO_TIME, Interface, Statistics
 from qmon.packets.copying import I64, U64
 
 SECTION, INTERFACE, PACKET, SIMPLE_PACKET = 0x0A0D0D0A, 1, 2, 3
@@ -85,7 +85,7 @@ class Clock:
         return cls(min(exponent, 63 if binary else 19), binary, offset_s)
 
     def nanoseconds(self, stamp: U64) -> I64:
-        """Return UTC ns; what no 64-bit count of ns can hold becomes the nearest that can."""
+        """Return UTC ns; `NO_TIME` for what no 64-bit count of ns can hold, the years before 1678 and after 2262."""
         if (
             not self.binary
             and self.exponent == 9
@@ -103,10 +103,14 @@ class Clock:
             fraction = rest * np.uint64(10 ** (9 - self.exponent))
         else:
             fraction = rest // np.uint64(10 ** (self.exponent - 9))
-        offset_s = max(-(1 << 33), min(self.offset_s, 1 << 33))
-        whole = np.minimum(second, np.uint64(1 << 40)).astype(np.int64) + offset_s
-        whole = np.clip(whole, -NEVER_NS // SECOND_NS + 1, NEVER_NS // SECOND_NS - 1)
+        offset_s = max(-(1 << 60), min(self.offset_s, 1 << 60))
+        whole = np.minimum(second, np.uint64(1 << 61)).astype(np.int64) + offset_s
+        beyond = np.abs(whole) >= NEVER_NS // SECOND_NS
+        if beyond.any():
+            whole[beyond] = 0
         result: I64 = whole * SECOND_NS + fraction.astype(np.int64)
+        if beyond.any():
+            result[beyond] = NO_TIME
         return result
 
     def one(self, stamp: int) -> int:

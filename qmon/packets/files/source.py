@@ -320,8 +320,8 @@ class CaptureFile:
 
     def _finished(self, batch: FrameBatch) -> FrameBatch:
         """Do to a batch what was asked for: shift its time, remove virtio-net headers."""
-        if self._started_at_ns is not None and len(batch):
-            self._time_shift_ns = self._started_at_ns - int(batch.time_ns[0])
+        if self._started_at_ns is not None and len(known := batch.time_ns[batch.time_ns != NO_TIME]):
+            self._time_shift_ns = self._started_at_ns - int(known[0])
             self._started_at_ns = None
         batch = replace(
             batch,
@@ -334,14 +334,19 @@ class CaptureFile:
         return self._without_virtio(batch)
 
     def _shifted(self, time_ns: I64) -> I64:
-        low, high = (int(end) + self._time_shift_ns for end in (time_ns.min(), time_ns.max()))
+        known = time_ns != NO_TIME
+        if not known.any():
+            return time_ns
+        low = int(time_ns[known].min()) + self._time_shift_ns
+        high = int(time_ns.max()) + self._time_shift_ns
         first, last = _ENDS_OF_TIME
         if low <= first or high > last or abs(self._time_shift_ns) > last:
             raise QmonError(
                 f"the time shift moves packets of {self._shown} out of the years 1678 to 2262",
                 hint="give a smaller --time-shift, or another --started-at",
             )
-        shifted: I64 = time_ns + self._time_shift_ns
+        shifted: I64 = np.where(known, time_ns, 0) + self._time_shift_ns
+        shifted[~known] = NO_TIME
         return shifted
 
     def _without_virtio(self, batch: FrameBatch) -> FrameBatch:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from qmon.packets.batch import NO_TIME
 from qmon.packets.copying import I64, U8, U16, U32, U64, Mask
 from qmon.packets.store.decode import Headers, Kind, kind_of
 
@@ -22,6 +23,7 @@ NO_FLOW = 0x7FFF_FFFF
 MAX_INTERFACES = 1 << 12
 REVERSED = 0x8000_0000
 _FIRST_CAPACITY = 1024
+_NEVER = np.iinfo(np.int64).max
 # Slots of the table for each conversation at least: with few collisions, most are found at the first look.
 _ROOM = 4
 _SEED = np.frombuffer(os.urandom(16), np.uint64) | np.uint64(1)
@@ -34,7 +36,7 @@ _A, _B = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 class Conversation:
     """One pair of endpoints on one interface; A is the one that spoke first.
 
-    Times are UTC ns; bytes are as on the wire.
+    Times are UTC ns, `NO_TIME` where no packet has any; bytes are as on the wire.
     """
 
     flow: int
@@ -171,7 +173,7 @@ class Conversations:
         both += flow >> np.uint32(31)
         np.add.at(columns.packets.reshape(-1), both, 1)
         np.add.at(columns.bytes.reshape(-1), both, length.astype(np.int64))
-        np.minimum.at(columns.first_ns, index, time_ns)
+        np.minimum.at(columns.first_ns, index, np.where(time_ns == NO_TIME, _NEVER, time_ns))
         np.maximum.at(columns.last_ns, index, time_ns)
         for name in ("packets", "bytes", "first_ns", "last_ns"):
             getattr(columns, name)[nothing] = getattr(_NOTHING_YET, name)[0]
@@ -188,9 +190,11 @@ class Conversations:
 
     def _rows(self, which: slice) -> ConversationTable:
         columns = self._columns
-        return ConversationTable(
+        table = ConversationTable(
             *(getattr(columns, name)[which].copy() for name in ConversationTable.__dataclass_fields__)
         )
+        table.first_ns[table.first_ns == _NEVER] = NO_TIME
+        return table
 
     def _find(self, key: U64) -> tuple[U32, Mask]:
         """Return what the table has for keys, and which of them are there."""
@@ -294,8 +298,8 @@ class _Columns:
             ports=np.zeros((capacity, 2), np.uint16),
             packets=np.zeros((capacity, 2), np.int64),
             bytes=np.zeros((capacity, 2), np.int64),
-            first_ns=np.full(capacity, np.iinfo(np.int64).max),
-            last_ns=np.full(capacity, np.iinfo(np.int64).min),
+            first_ns=np.full(capacity, _NEVER),
+            last_ns=np.full(capacity, NO_TIME),
         )
 
 

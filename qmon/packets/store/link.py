@@ -14,7 +14,8 @@ IPV4, IPV6 = 0x0800, 0x86DD
 NULL, LOOP = 0, 108
 RAW = (12, 14, 101, 228, 229)
 LINUX_SLL, LINUX_SLL2 = 113, 276
-PPP = (9, 50)
+PPP_OR_CISCO = 50
+PPP = (9, PPP_OR_CISCO)
 CISCO_HDLC = 104
 # AF_INET is 2 everywhere; AF_INET6 differs between Linux, the BSDs and Darwin.
 _FAMILIES = {2: IPV4, 10: IPV6, 24: IPV6, 28: IPV6, 30: IPV6}
@@ -38,7 +39,10 @@ def locate_network(data: U8, offset: I64, link_type: int) -> tuple[I64, U16]:
     if link_type in PPP:
         framed = (head[:, 0] == 0xFF) & (head[:, 1] == 3)
         protocol = np.where(framed, _be16(head, 2), _be16(head, 0))
-        return nothing + np.where(framed, 4, 2), _mapped(protocol.astype(np.uint16), _PPP_PROTOCOLS)
+        kind = _mapped(protocol.astype(np.uint16), _PPP_PROTOCOLS)
+        # Under one of the numbers Cisco's framing may come as well, told by its first byte (RFC 1547 4.3.1).
+        cisco = (head[:, 0] & 0x7F == 0x0F) & (link_type == PPP_OR_CISCO)
+        return nothing + np.where(framed | cisco, 4, 2), np.where(cisco, _be16(head, 2), kind)
     return nothing, np.zeros(len(offset), np.uint16)
 
 

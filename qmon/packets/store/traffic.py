@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qmon.packets.batch import Direction
+from qmon.packets.batch import NO_TIME, Direction
 from qmon.packets.copying import I64, U8, U16, U32
 
 if TYPE_CHECKING:
@@ -49,7 +49,15 @@ class TrafficCounter:
             self.count(batch.time_ns, batch.interface, batch.direction, batch.length)
 
     def count(self, time_ns: I64, interface: U16, direction: U8, length: U32) -> None:
-        """Add packets."""
+        """Add packets; those without a time passed in no second."""
+        known = time_ns != NO_TIME
+        if not known.all():
+            time_ns, interface, direction, length = (
+                time_ns[known],
+                interface[known],
+                direction[known],
+                length[known],
+            )
         if not len(time_ns):
             return
         lowest, highest = int(interface.min()), int(interface.max())

@@ -19,13 +19,14 @@ from textual.strip import Strip
 
 from qmon import text
 from qmon.errors import QmonError
-from qmon.packets.batch import Direction
+from qmon.packets.batch import NO_TIME, Direction
 from qmon.packets.filters.packet_rows import PacketRows
 from qmon.packets.store.packet_store import PacketStore
 from qmon.packets.summary import Summary, summarise
 from qmon.tui.columns import IPV4_WIDTH, Columns, lay_out
 from qmon.tui.rows import RowView, cell
 
+_NEAR_ROWS = 1000
 KNOWN_LINES = 2048
 ARROWS: dict[int, str] = {Direction.UNKNOWN: "·", Direction.IN: "◂", Direction.OUT: "▸"}
 
@@ -288,13 +289,21 @@ class PacketList(RowView):
     def _time(self, time_ns: int, size: int) -> str:
         if not size:
             return ""
+        if time_ns == NO_TIME:
+            return "no time"[:size]
         if self.since_first:
             if self._first_ns is None:
-                self._first_ns = self.rows.store.row(self.rows.store.first_seq).time_ns
-            seconds = (time_ns - self._first_ns) / 1e9
+                self._first_ns = self._first_time()
+            seconds = (time_ns - (self._first_ns or 0)) / 1e9
             return f"{seconds:>{size}.6f}"
         whole, fraction = divmod(time_ns, 1_000_000_000)
         return f"{clock(whole)}.{fraction:09d}"[:size]
+
+    def _first_time(self) -> int | None:
+        """Return the first packet's time, or that of one soon behind it where that has none."""
+        store = self.rows.store
+        near = range(store.first_seq, min(store.first_seq + _NEAR_ROWS, store.next_seq))
+        return next((time_ns for seq in near if (time_ns := store.row(seq).time_ns) != NO_TIME), None)
 
     def nothing(self) -> Sequence[str]:
         """Say why there are no rows."""

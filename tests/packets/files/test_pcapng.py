@@ -93,6 +93,15 @@ def test_no_resolution_and_no_stamp_raises(resolution: int) -> None:
     assert len(joined(read(data))) == 2
 
 
+def test_times_beyond_what_can_be_counted_are_told() -> None:
+    seconds = option(9, b"\0")
+    stamps = (1_700_000_000, 9_300_000_000, (1 << 64) - 1)
+    items = read(section() + interface(options=seconds) + b"".join(packet(b"x", stamp) for stamp in stamps))
+    assert joined(items).time_ns.tolist() == [NOW, NO_TIME, NO_TIME]
+    (damage,) = of(Damage, items)
+    assert damage == Damage(28 + 28 + 36, "a packet's time is out of the years 1678 to 2262", count=2)
+
+
 def test_interfaces_are_described() -> None:
     options = b"".join(
         option(code, value)
@@ -117,7 +126,7 @@ def test_all_kinds_of_packet_blocks() -> None:
     )
     items = read(data)
     assert frames_of(items) == [b"old", b"simp", b"enhanced"]
-    assert joined(items).time_ns.tolist() == [SECOND, 0, 2 * SECOND]
+    assert joined(items).time_ns.tolist() == [SECOND, NO_TIME, 2 * SECOND]
     assert joined(items).length.tolist() == [9, 9, 8]
     big = (
         section(">")

@@ -3,10 +3,10 @@ import random
 import numpy as np
 import pytest
 
-from qmon.packets.batch import FrameBatch
+from qmon.packets.batch import NO_TIME, FrameBatch
 from qmon.packets.store.conversations import NO_FLOW, REVERSED, Conversations
 from qmon.packets.store.decode import decode
-from tests.packets import reference
+from tests.packets import reference, traffic
 from tests.packets.frames import frame
 
 ETHERNET = np.array([1], np.uint16)
@@ -133,3 +133,17 @@ def test_protocols_without_a_name_show_their_number() -> None:
         np.array([5]),
     )
     assert table.one(0).protocol == "IP 103"
+
+
+@pytest.mark.parametrize(
+    ("times", "first", "last"), [([NO_TIME, 7, 9], 7, 9), ([NO_TIME] * 2, NO_TIME, NO_TIME)]
+)
+def test_packets_without_a_time_leave_the_times_of_the_others(
+    times: list[int], first: int, last: int
+) -> None:
+    table = Conversations()
+    batch = FrameBatch.from_frames([traffic.frames()["udp"]] * len(times), time_ns=times)
+    table.count(table.assign(decode(batch, ETHERNET), batch.interface), batch.length, batch.time_ns)
+    one = table.one(0)
+    assert (one.packets, one.first_ns, one.last_ns) == (len(times), first, last)
+    assert table.table().order_by("duration").tolist() == [0]

@@ -10,7 +10,7 @@ import pytest
 from qmon.packets.batch import FrameBatch
 from qmon.packets.files.source import CaptureFile
 from qmon.packets.store.decode import Headers, Kind, decode
-from tests.packets import reference
+from tests.packets import reference, traffic
 from tests.packets.frames import frame
 
 LINK_TYPES = (1, 0, 12, 101, 108, 113, 147, 228, 276)
@@ -89,3 +89,11 @@ def test_ports_and_addresses_are_those_dpkt_finds(fixture_capture: Path) -> None
             assert (row.source_port, row.destination_port) == (ip.data.sport, ip.data.dport)
         if isinstance(ip.data, dpkt.tcp.TCP):
             assert row.tcp_flags == ip.data.flags
+
+
+def test_cisco_framing_under_the_number_of_ppp() -> None:
+    packet = traffic.frames()["udp"][14:]
+    frames = [b"\x0f\0\x08\0" + packet, b"\xff\3\0\x21" + packet, b"\x8f\0\x80\x35" + bytes(14)]
+    headers = decode(FrameBatch.from_frames(frames), np.array([50], np.uint16))
+    assert headers.version.tolist() == [4, 4, 0]
+    assert headers.destination_port.byteswap().tolist()[:2] == [7777, 7777]

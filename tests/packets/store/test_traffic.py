@@ -3,7 +3,7 @@ from collections import Counter
 
 import numpy as np
 
-from qmon.packets.batch import Direction
+from qmon.packets.batch import NO_TIME, Direction
 from qmon.packets.store.traffic import SECOND_NS, TrafficCounter
 
 
@@ -46,3 +46,11 @@ def test_an_interface_without_traffic() -> None:
         np.zeros(0, np.int64), np.zeros(0, np.uint16), np.zeros(0, np.uint8), np.zeros(0, np.uint32)
     )
     assert len(counter.of(7).second) == 0
+
+
+def test_what_has_no_time_is_in_no_second() -> None:
+    counter = TrafficCounter()
+    none = np.zeros(2, np.uint8)
+    counter.count(np.array([NO_TIME, SECOND_NS]), none.astype(np.uint16), none, np.array([60, 70], np.uint32))
+    traffic = counter.of(0)
+    assert (traffic.second.tolist(), traffic.unknown_bytes.tolist()) == ([1], [70])
