@@ -32,8 +32,9 @@ class Line:
     def record(self) -> dict[str, object]:
         """Return the fields of a JSON line.
 
-        `time` is a decimal string of seconds with nine digits, null where the capture has none. Ports and `source_mac`, `destination_mac` are null
-        where the packet has none; `vlan` holds the ids of its tags, outermost first.
+        `time` is a decimal string of seconds with nine digits, null where the capture has none. Ports and
+        `source_mac`, `destination_mac` are null where the packet has none; `vlan` holds the ids of its tags,
+        outermost first.
         """
         summary = summarise(self.frame, self.link_type, length=self.length)
         header = link_header(self.frame, self.link_type)
