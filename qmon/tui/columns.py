@@ -32,15 +32,18 @@ def lay_out(width: int, *, last_number: int, netdev: int, address: int) -> Colum
     `last_number` is the largest packet number, `netdev` the longest netdev name (0 when there is only one
     netdev), `address` the longest address seen so far.
     """
+    # What a wider list shows more of grows a little at a time, so that Info does not pay for it all at once.
     roomy = width >= 110
-    number = max(len(str(last_number)), 4 if not roomy else 6)
-    time = CLOCK_US if roomy else CLOCK_MS if width >= 70 else 0
+    number = max(len(str(last_number)), 4 + min(max((width - 100) // 10, 0), 2))
+    time = min(CLOCK_MS + max((width - 108) // 4, 0), CLOCK_US) if width >= 70 else 0
     netdev = max(min(netdev, 10 if roomy else 6), 3) if netdev else 0
     length = 5 if width >= 90 else 0
     protocol = 8 if roomy else 7
     fixed = sum(part + 1 for part in (number, time, netdev, length, protocol) if part) + 2 + 2 + 1
     room = width - fixed - MIN_INFO
-    longest = max((room - (10 if roomy else 0)) // 2, 9)
+    # What both addresses do not need; of more than that, half is for Info.
+    both = 2 * IPV4_WIDTH
+    longest = max(room // 2 if room < both else IPV4_WIDTH + (room - both) // 4, 9)
     address = min(max(address, IPV4_WIDTH if width >= 78 else 11), longest)
     info = max(width - fixed - 2 * address, 0)
     return Columns(number, time, netdev, 1, address, protocol, length, info)

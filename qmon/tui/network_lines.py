@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from qmon.network.inspect import forwards
 from qmon.network.model import Forward, Netdev, Nic
-from qmon.text import plain
+from qmon.text import plain, width
 
 if TYPE_CHECKING:
     from qmon.snapshot import Snapshot
@@ -108,15 +108,30 @@ def _tap_mark(now: Snapshot, netdev: str) -> Part:
 
 
 def _forward(forward: Forward) -> TreeLine:
-    host = "*" if forward.host_address in ("", "*", "0.0.0.0") else plain(forward.host_address)
-    style = "warn" if host == "*" else "text"
-    parts = (
-        ("dim", plain(forward.protocol)),
-        (style, f"{host}:{forward.host_port}"),
-        ("faint", "→"),
-        ("text", f"{plain(forward.guest_address)}:{forward.guest_port}"),
-    )
-    return TreeLine("forward", f"{host}:{forward.host_port}", parts, subject=forward)
+    host = _host(forward)
+    return TreeLine("forward", f"{host}:{forward.host_port}", forward_parts(forward, 1000), subject=forward)
+
+
+def _host(forward: Forward) -> str:
+    return "*" if forward.host_address in ("", "*", "0.0.0.0") else plain(forward.host_address)
+
+
+def forward_parts(forward: Forward, cells: int) -> tuple[Part, ...]:
+    """Return a forward in at most so many cells: without the usual addresses where there is no room, never without
+    a port. A host address other than loopback stays: it says who can come in."""
+    host, guest = _host(forward), plain(forward.guest_address)
+    short = "" if host.startswith("127.") or host == "::1" else host
+    parts: tuple[Part, ...] = ()
+    for from_address, to_address in ((host, guest), (short, guest), (short, "")):
+        parts = (
+            ("dim", plain(forward.protocol)),
+            ("warn" if host == "*" else "text", f"{from_address}:{forward.host_port}"),
+            ("faint", "→"),
+            ("text", f"{to_address}:{forward.guest_port}"),
+        )
+        if sum(width(part) + 1 for _, part in parts) - 1 <= cells:
+            break
+    return parts
 
 
 def details(subject: Nic | Netdev | Forward, now: Snapshot) -> str:

@@ -18,6 +18,21 @@ def test_columns_fill_the_width_exactly(width: int, last: int, netdev: int, addr
     assert used == width or c.info == 0
 
 
+@given(netdev=st.integers(0, 12), address=st.integers(7, 39))
+def test_a_wider_list_never_shows_much_less_of_info(netdev: int, address: int) -> None:
+    most = 0
+    for width in range(60, 250):
+        info = lay_out(width, last_number=5000, netdev=netdev, address=address).info
+        # A whole column that comes in takes at once what it needs.
+        assert info >= most - 13
+        most = max(most, info)
+
+
+def test_a_list_of_120_columns_shows_a_sentence_of_info() -> None:
+    assert lay_out(119, last_number=5000, netdev=2, address=15).info >= 40
+    assert lay_out(119, last_number=5000, netdev=2, address=39).info >= 30
+
+
 def test_a_small_terminal_keeps_room_for_info() -> None:
     c = lay_out(79, last_number=12345, netdev=2, address=15)
     assert (c.time, c.netdev, c.length) == (12, 3, 0)

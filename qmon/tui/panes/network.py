@@ -13,7 +13,8 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from qmon import text
-from qmon.tui.network_lines import TreeLine, tree_lines
+from qmon.network.model import Forward
+from qmon.tui.network_lines import TreeLine, forward_parts, tree_lines
 from qmon.tui.rows import RowView
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ class NetworkPane(RowView):
         room = width - (text.width(mark) + 1 if mark else 0) - 1
         segments = [Segment(" "), Segment(line.guide, palette.track)]
         room -= 1 + text.width(line.guide)
-        for part_style, content in line.parts:
+        parts = forward_parts(line.subject, room) if isinstance(line.subject, Forward) else line.parts
+        for part_style, content in parts:
             content = text.cut(content, max(room, 0))
             segments += [Segment(content, getattr(palette, part_style)), Segment(" ")]
             room -= text.width(content) + 1

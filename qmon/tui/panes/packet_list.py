@@ -55,10 +55,12 @@ class PacketList(RowView):
     class ModeChanged(Message):
         """Follow or pause went on or off."""
 
-    def __init__(self, store: PacketStore, *, follow: bool, id: str | None = None) -> None:
+    def __init__(self, store: PacketStore, *, live: bool, id: str | None = None) -> None:
+        """Show a store; one that is `live` grows without end, and can be followed and paused."""
         super().__init__(id=id)
         self.rows = PacketRows(store)
-        self.follow = follow
+        self.live = live
+        self.follow = live
         self.since_first = False
         self._netdev_names: tuple[str, ...] = ()
         self._address_width = IPV4_WIDTH
@@ -92,9 +94,9 @@ class PacketList(RowView):
             return False
         first = self.cursor is None and self.end_row > self.first_row
         if self.follow:
-            self.top = self._last_top
+            self._to_the_newest()
         self.settle()
-        if first:
+        if first and not self.follow:
             self.cursor = self.first_row
             self.post_message(self.Highlighted(self, self.cursor))
         return True
@@ -119,7 +121,7 @@ class PacketList(RowView):
             self.cursor = row
             self.show_row(row)
         if self.follow:
-            self.top = self._last_top
+            self._to_the_newest()
         self.settle()
         self.post_message(self.Highlighted(self, self.cursor))
 
@@ -130,11 +132,34 @@ class PacketList(RowView):
 
     # Modes
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer to follow and to pause only what grows."""
+        if action in ("follow", "pause"):
+            return self.live
+        return super().check_action(action, parameters)
+
+    def _to_the_newest(self) -> None:
+        self.top = self._last_top
+        self.cursor = self.end_row - 1 if self.end_row > self.first_row else None
+
+    def stay(self, seq: int | None) -> None:
+        """Follow no longer, with the cursor on a packet that is looked into."""
+        if self.follow:
+            self._unfollow()
+            if seq is not None and seq >= self.rows.store.first_seq:
+                super().move_to(self.rows.row_of(seq), quietly=True)
+
+    def action_last(self) -> None:
+        """Go to the newest packet, and stay there while packets come."""
+        super().action_last()
+        if self.live and not self.follow:
+            self.action_follow()
+
     def action_follow(self) -> None:
-        """Keep the newest packet in sight, or stop doing so."""
+        """Keep the newest packet in sight and selected, or stop doing so."""
         self.follow = not self.follow
         if self.follow:
-            self.top = self._last_top
+            self._to_the_newest()
         self.refresh()
         self.post_message(self.ModeChanged())
 

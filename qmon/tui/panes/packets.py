@@ -7,10 +7,11 @@ bytes, a selected byte opens its field. Must depend on nothing but a packet stor
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import ClassVar
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -30,6 +31,10 @@ from qmon.tui.panes.packet_status import PacketStatus, StatusRule
 from qmon.tui.rows import RowView
 
 WARM_UP_AFTER_S = 0.15
+# A pane of fewer lines shows the list or the selected packet, not both.
+LOW = 14
+# While the list follows, so often the newest packet is dissected: nobody reads faster.
+FOLLOW_EVERY_S = 0.25
 _DIRECTIONS = {Direction.IN: "to the guest", Direction.OUT: "from the guest", Direction.UNKNOWN: ""}
 
 
@@ -53,19 +58,25 @@ class PacketsPane(Vertical):
         HexView { width: 76; border-left: vkey $border; }
         &.-narrow HexView { width: 43; }
         &.-no-bytes HexView { display: none; }
+        &.-slim HexView { display: none; }
+        &.-slim.-bytes HexView { display: block; }
+        &.-low #selected { display: none; }
+        &.-low.-into #selected { display: block; height: 1fr; }
+        &.-low.-into PacketList { display: none; }
     }
     """
 
-    def __init__(self, store: PacketStore, *, follow: bool, id: str | None = None) -> None:
+    def __init__(self, store: PacketStore, *, live: bool, id: str | None = None) -> None:
         super().__init__(id=id)
         self._store = store
         self._rule = StatusRule()
         self._filter = FilterBar()
-        self.packet_list = PacketList(store, follow=follow, id="packet-list")
+        self.packet_list = PacketList(store, live=live, id="packet-list")
         self.detail = DetailTree(id="detail")
         self.hex_view = HexView(id="bytes")
         self._wanted: int | None = None
         self._shown: int | None = None
+        self._next_look = 0.0
         # Until the dissector is loaded nothing is dissected; what is wanted then comes first.
         self._dissecting = True
 
@@ -96,16 +107,39 @@ class PacketsPane(Vertical):
 
     @property
     def busy(self) -> bool:
-        """Whether a filter has packets still to look at."""
-        return self.packet_list.rows.behind > 0
+        """Whether there is something to do without new packets: for a filter, or for the selected packet."""
+        return self.packet_list.rows.behind > 0 or self._outrun
+
+    @property
+    def _outrun(self) -> bool:
+        """Whether the list has followed to a packet that is not dissected yet."""
+        return self.packet_list.follow and self._wanted != self.packet_list.selected_seq
+
+    @property
+    def _shows_selected(self) -> bool:
+        return not self.has_class("-low") or self.has_class("-into")
 
     def on_resize(self) -> None:
-        """Give the bytes 16 or 8 columns, or the whole room to the tree where even 8 would squeeze it."""
-        self.set_class(self.size.width < 118, "-narrow")
+        """Give the bytes 16 or 8 columns, or the whole room to the tree; where it is low, to list or packet."""
+        self.set_class(self.size.width < 132, "-narrow")
+        self.set_class(self.size.width < 70, "-slim")
+        self.set_class(self.size.height < LOW, "-low")
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """A packet that is looked into stays, whatever comes."""
+        into = event.widget in (self.detail, self.hex_view)
+        if into:
+            self.packet_list.stay(self._shown)
+        self.set_class(into, "-into")
+        if into:
+            self._load()
 
     def tick(self) -> None:
         """Take in new packets."""
         self.packet_list.tick()
+        if self._outrun and time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + FOLLOW_EVERY_S
+            self._select()
         self.update_status()
 
     def set_waiting(self, lines: Sequence[str]) -> None:
@@ -144,16 +178,21 @@ class PacketsPane(Vertical):
     @on(RowView.Highlighted, "#packet-list")
     def _packet_selected(self, event: RowView.Highlighted) -> None:
         event.stop()
+        self._select()
+
+    def _select(self) -> None:
         self._wanted = self.packet_list.selected_seq
         if self._wanted is None:
             self._shown = None
             self.detail.clear("No packet is selected")
             self.hex_view.show(b"")
-        elif self._wanted != self._shown:
+        else:
             self._load()
 
     def _load(self) -> None:
         if self._dissecting or self._wanted is None or self._wanted == self._shown:
+            return
+        if not self._shows_selected:
             return
         seq = self._wanted
         try:
@@ -198,6 +237,8 @@ class PacketsPane(Vertical):
     @on(RowView.Chosen, "#packet-list")
     def _into(self, event: RowView.Chosen) -> None:
         event.stop()
+        # At once, not when the focus has come: it might have followed further by then.
+        self.packet_list.stay(event.row if not self.packet_list.rows.filtering else None)
         self.screen.set_focus(self.detail)
         if self.detail.cursor is None:
             self.detail.move_to(0)
@@ -261,4 +302,4 @@ class PacketsPane(Vertical):
 
     def action_toggle_bytes(self) -> None:
         """Hide or show the bytes."""
-        self.toggle_class("-no-bytes")
+        self.toggle_class("-bytes" if self.has_class("-slim") else "-no-bytes")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from rich.segment import Segment
@@ -20,6 +20,9 @@ from qmon.packets.store.traffic import Traffic, TrafficCounter
 from qmon.tui.braille import bars
 from qmon.tui.palette import palette_of
 from qmon.tui.panes.header import amount
+
+if TYPE_CHECKING:
+    from qmon.snapshot import Snapshot
 
 RATE_OVER_S = 2
 _MIN_PANEL = 36
@@ -64,28 +67,37 @@ class TrafficPane(Widget):
         super().__init__(id=id)
         self._store = store
         self._second = 0
+        self._shown: tuple[tuple[int, str], ...] = ()
         self._series: tuple[Series, ...] = ()
         self._lines: list[list[Segment]] = []
 
-    def tick(self, second: int) -> None:
-        """Take in the last second, once it is over; `second` is the one that runs now (UTC)."""
-        if second == self._second and len(self._series) == len(self._store.interfaces):
+    def show(self, snapshot: Snapshot, second: int) -> None:
+        """Draw the netdevs that are captured or still there; `second` is the one that runs now (UTC)."""
+        shown = self._panels(snapshot)
+        if second == self._second and shown == self._shown:
             return
-        self._second = second
+        self._second, self._shown = second, shown
         seconds = max(self.size.width, 40) * 2
         counter = self._store.observer(TrafficCounter)
         fresh = tuple(
             series(
-                text.plain(interface.name),
+                text.plain(name),
                 counter.of(index),
                 now_s=second,
                 seconds=seconds,
             )
-            for index, interface in enumerate(self._store.interfaces)
+            for index, name in shown
         )
         if fresh != self._series:
             self._series = fresh
             self._redraw()
+
+    def _panels(self, snapshot: Snapshot) -> tuple[tuple[int, str], ...]:
+        """Return number and name of each interface to show: not those whose netdev was removed."""
+        panels = {tap.interface: tap.netdev for tap in snapshot.taps}
+        there = {netdev.id for netdev in snapshot.network.netdevs if not netdev.ghost}
+        panels |= {i: one.name for i, one in enumerate(self._store.interfaces) if one.name in there}
+        return tuple(sorted(panels.items()))
 
     def on_resize(self) -> None:
         """Draw for another size."""
@@ -105,7 +117,7 @@ class TrafficPane(Widget):
         width, height = self.size
         shown = self._series[: max(width // _MIN_PANEL, 1)]
         if not shown:
-            return [[Segment(" no traffic yet", palette_of(self.app).dim)]]
+            return [[Segment(" Nothing is captured", palette_of(self.app).dim)]]
         each = width // len(shown)
         panels = [self._panel(one, each - 1, height) for one in shown]
         more = len(self._series) - len(shown)

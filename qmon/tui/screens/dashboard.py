@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Vertical
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
@@ -35,9 +35,10 @@ from qmon.tui.screens.tabbed import TabbedScreen
 if TYPE_CHECKING:
     from qmon.watch import Watch
 
-NARROW, MEDIUM = 112, 140
-LOW = 34
-
+# The tree stands at the left of the traffic where there is this room, else it comes by its key.
+BESIDE_COLUMNS, BESIDE_LINES = 90, 30
+WIDE_TREE, TREE = 44, 36
+LOW = 20
 ROOMY = 100
 
 
@@ -67,7 +68,7 @@ class DashboardScreen(TabbedScreen):
         self._events = EventsPane(id="events")
         self._monitor = MonitorPane(lambda: self.watch_vm.session, self._monitor_line_sent, id="monitor")
         super().__init__(
-            PacketsPane(store, follow=True, id="packets"),
+            PacketsPane(store, live=True, id="packets"),
             {
                 "Conversations": self._conversations,
                 "Usernet": self._usernet,
@@ -87,18 +88,34 @@ class DashboardScreen(TabbedScreen):
         """Make header, tree, traffic, tabs and panes."""
         yield self.header
         yield self._banner
-        with Horizontal(id="body"):
+        with Vertical(id="body"):
             yield self._network
-            with Vertical():
-                yield self._traffic
-                yield from self.compose_tabs()
+            yield self._traffic
+            yield from self.compose_tabs()
         yield KeyBar()
 
-    def on_resize(self, event: events.Resize) -> None:
-        """Hide the tree behind `t` and shrink the traffic where there is little room."""
-        self.set_class(event.size.width < NARROW, "-narrow")
-        self.set_class(NARROW <= event.size.width < MEDIUM, "-medium")
-        self.set_class(event.size.height < LOW, "-low")
+    def on_resize(self) -> None:
+        """Share out the room anew."""
+        self._arrange()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Show all of the tree while it is used, and only then."""
+        self._use_tree(event.widget is self._network)
+
+    def _arrange(self) -> None:
+        """Give the packets the whole width: tree and traffic are above them, the tree over them while it is used."""
+        width, height = self.size
+        lines = self._network.end_row + self._network.heading_height
+        beside = width >= BESIDE_COLUMNS and height >= BESIDE_LINES
+        band = min(max(lines, 6), height // 4) if beside else 2 if height >= LOW else 1
+        tree = WIDE_TREE if width >= 110 or not beside else TREE
+        used = self.has_class("-tree")
+        self._network.display = beside or used
+        self._network.styles.width = min(tree, width)
+        self._network.styles.height = max(band, lines) if beside and used else band if beside else "100%"
+        self._network.styles.max_height = "100%"
+        self._traffic.styles.height = band
+        self._traffic.styles.padding = (0, 0, 0, tree if beside else 0)
 
     # Drawing
 
@@ -111,8 +128,9 @@ class DashboardScreen(TabbedScreen):
             return
         if self._snapshot is None or snapshot.version != self._snapshot.version:
             self._network.show(snapshot)
+            self._arrange()
         self._snapshot, self._drawn = snapshot, (second, pane)
-        self._traffic.tick(second)
+        self._traffic.show(snapshot, second)
         self._show_header(snapshot)
         self._show_banner(snapshot)
         if pane is self.packets:
@@ -171,7 +189,6 @@ class DashboardScreen(TabbedScreen):
 
     def open_tab(self, name: str) -> None:
         """Open a tab; the monitor's prompt learns its commands then."""
-        self.remove_class("-tree")
         super().open_tab(name)
         if self.open_pane is self._monitor:
             self._monitor.opened()
@@ -190,13 +207,16 @@ class DashboardScreen(TabbedScreen):
 
     def action_network(self) -> None:
         """Go to the network tree; over the rest where there is no room beside it."""
-        self.add_class("-tree")
+        self._use_tree(True)
         self.set_focus(self._network)
+
+    def _use_tree(self, use: bool) -> None:
+        self.set_class(use, "-tree")
+        self._arrange()
 
     @on(NetworkPane.Left)
     def action_leave_network(self) -> None:
         """Go back from the tree."""
-        self.remove_class("-tree")
         self.set_focus(getattr(self.open_pane, "entry", self.open_pane))
 
     def action_leave(self) -> None:

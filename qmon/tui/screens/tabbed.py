@@ -38,6 +38,8 @@ class TabbedScreen(Screen[None]):
     DEFAULT_CSS = """
     TabbedScreen { overflow: hidden; ContentSwitcher { height: 1fr; } }
     """
+    # `open_tab` says where the focus is, from the start.
+    AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("w", "save", "Save", tooltip="Save packets to a file"),
         Binding("W", "wireshark", "Wireshark", show=False, tooltip="Show the packets in Wireshark, live"),

@@ -36,7 +36,7 @@ class ViewerScreen(TabbedScreen):
         self._conversations = ConversationsPane(self.store, id="conversations")
         self._notes = NotesPane(id="notes")
         super().__init__(
-            PacketsPane(self.store, follow=False, id="packets"),
+            PacketsPane(self.store, live=False, id="packets"),
             {"Conversations": self._conversations, "Notes": self._notes},
         )
         self._file = file

@@ -35,6 +35,37 @@ async def test_the_list_follows_until_the_cursor_is_moved() -> None:
         assert packets.top + packets.page == packets.end_row
 
 
+async def test_while_the_list_follows_the_details_are_those_of_the_newest_packet() -> None:
+    async with dashboard() as (pilot, screen, watch):
+        await until(lambda: "Packet 490 " in shown(pilot) and "Type: echo-reply" in shown(pilot))
+        watch.arrive(demo_traffic()[:4])
+        await until(lambda: "Packet 494 " in shown(pilot))
+        # What is looked into stays.
+        await pilot.press("enter", "j")
+        assert not _pane(screen).packet_list.follow
+        watch.arrive(demo_traffic()[:4])
+        await until(lambda: watch.store.packets == 498)
+        await pilot.pause()
+        assert "Packet 494 " in shown(pilot)
+        await pilot.press("escape", "G")
+        await until(lambda: "Packet 498 " in shown(pilot))
+        watch.arrive(demo_traffic()[:4])
+        await until(lambda: "Packet 502 " in shown(pilot))
+
+
+async def test_a_low_terminal_shows_the_list_or_the_packet() -> None:
+    async with dashboard(size=(60, 15)) as (pilot, screen, _):
+        packets = _pane(screen).packet_list
+        await until(lambda: packets.end_row == 490 and packets.page >= 8)
+        await pilot.press("g", "enter")
+        await until(lambda: "Internet Protocol Version 4" in shown(pilot))
+        assert "Destinat" not in shown(pilot)
+        await pilot.press("x")
+        await until(lambda: "0000  ff ff" in shown(pilot))
+        await pilot.press("escape")
+        await until(lambda: "Destinat" in shown(pilot))
+
+
 @pytest.mark.parametrize(
     ("keys", "row"),
     [

@@ -10,6 +10,7 @@ from textual.widgets import Input
 
 from qmon.capture.following import MonitorState
 from qmon.capture.vm import TapState
+from qmon.packets.batch import Interface
 from qmon.tui.panes.network import NetworkPane
 from qmon.tui.screens.dashboard import DashboardScreen
 from tests.tui.apps import dashboard, running, shown, type_text, until
@@ -61,6 +62,38 @@ async def test_in_a_narrow_terminal_the_tree_comes_by_its_key_and_goes_by_esc() 
         await until(lambda: "virtio-net-pci" in shown(pilot))
         await pilot.press("escape")
         await until(lambda: "virtio-net-pci" not in shown(pilot))
+
+
+async def test_the_traffic_is_that_of_the_netdevs_there_are() -> None:
+    watch = ScriptedWatch(interfaces=())
+    async with dashboard(watch) as (pilot, _screen, _):
+        # Before the first packet too: the header speaks of them.
+        await until(lambda: "● 2 taps" in shown(pilot) and " t0  ▸ 0 B/s" in shown(pilot))
+        for name in ("u1", "t0"):
+            watch.store.add_interface(Interface(name))
+        watch.arrive()
+        network = watch.snapshot().network
+        watch.change(taps=(TapState("u1", 0),), network=type(network)(network.netdevs[:1], network.nics))
+        await until(lambda: "t0  ▸" not in shown(pilot))
+        assert "u1  ▸" in shown(pilot)
+        watch.change(taps=(), network=type(network)((), network.nics))
+        await until(lambda: "Nothing is captured" in shown(pilot) and "○ no taps" in shown(pilot))
+
+
+async def test_a_tree_that_does_not_fit_is_shown_whole_while_it_is_used() -> None:
+    async with dashboard(size=(120, 30)) as (pilot, _screen, _):
+        await until(lambda: "nic1" in shown(pilot))
+        assert "spare" not in shown(pilot)
+        await pilot.press("t")
+        await until(lambda: "spare" in shown(pilot))
+        await pilot.press("tab")
+        await until(lambda: "spare" not in shown(pilot))
+
+
+@pytest.mark.parametrize("size", [(90, 30), (120, 40)])
+async def test_a_forward_is_shown_with_both_ports(size: tuple[int, int]) -> None:
+    async with dashboard(size=size) as (pilot, _screen, __):
+        await until(lambda: ":2222 → 10.0.2.15:22 " in shown(pilot))
 
 
 async def test_taps_go_on_and_off_from_the_tree_without_a_question() -> None:
