@@ -53,6 +53,11 @@ class Joined:
         return pid if isinstance(pid, int) else None
 
     @property
+    def is_local(self) -> bool:
+        """Whether the VM surely runs on this host: reached by a unix socket all the way."""
+        return self.connection.is_unix if self.about is None else self.vm_pid is not None
+
+    @property
     def carries_descriptors(self) -> bool:
         """Whether a descriptor can go this way all the way to QEMU."""
         return self.connection.is_unix if self.about is None else self.about.get("descriptors") is True

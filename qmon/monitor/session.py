@@ -10,11 +10,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from qmon.errors import CannotAttach, Interrupted, Refused, TimedOut
+from qmon.monitor.commands import human_monitor_command, query_commands, query_qmp_schema
 from qmon.monitor.events import Event, EventFan, EventStream
 from qmon.monitor.version import Version
 from qmon.text import described, plain
@@ -26,19 +26,11 @@ if TYPE_CHECKING:
     from qmon.monitor.holding import Holding
     from qmon.monitor.schema import Schema
 
-__all__ = ["AddedDescriptor", "Event", "EventStream", "Session", "Version", "attach"]
+__all__ = ["Event", "EventStream", "Session", "Version", "attach"]
 
 ATTACH_S = 5.0
 COMMAND_S = 10.0
 HANDOVER_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class AddedDescriptor:
-    """A descriptor that QEMU now holds: `fd` is its number in the QEMU process, `fdset_id` names it."""
-
-    fdset_id: int
-    fd: int
 
 
 class Session:
@@ -131,25 +123,16 @@ class Session:
         `Refused` carries QEMU's class and reason; `Interrupted` means the outcome cannot be known; `TimedOut`
         that the answer did not come within `timeout_s` (the session's own limit unless given).
         """
-        return await self._ask(command, arguments or {}, timeout_s=timeout_s, fd=fd)
-
-    async def hmp(self, line: str, *, timeout_s: float | None = None) -> str:
-        """Run a line of the human monitor; its text with plain line ends. HMP knows no errors, only texts."""
-        arguments = {"command-line": line}
-        reply = await self._ask("human-monitor-command", arguments, timeout_s=timeout_s)
-        return str(reply).replace("\r\n", "\n")
-
-    async def pass_descriptor(
-        self, fd: int, *, opaque: str, timeout_s: float | None = None
-    ) -> AddedDescriptor:
-        """Hand QEMU a copy of our descriptor `fd` (`add-fd`); `Refused` where that cannot be done."""
-        if not self.can_pass_descriptors:
+        if fd is not None and not self.can_pass_descriptors:
             raise Refused(
                 f"{self.address} cannot carry descriptors",
                 hint="Only a unix socket can; start the VM with -qmp unix:PATH,server=on,wait=off.",
             )
-        added = await self._ask("add-fd", {"opaque": opaque}, timeout_s=timeout_s, fd=fd)
-        return AddedDescriptor(int(added["fdset-id"]), int(added["fd"]))
+        return await self._ask(command, arguments or {}, timeout_s=timeout_s, fd=fd)
+
+    async def hmp(self, line: str, *, timeout_s: float | None = None) -> str:
+        """Run a line of the human monitor; its text with plain line ends. HMP knows no errors, only texts."""
+        return await human_monitor_command(self, line, timeout_s=timeout_s)
 
     def events(self) -> EventStream:
         """Return a stream of the events from now on; its end is the session's end."""
@@ -158,8 +141,7 @@ class Session:
     async def commands(self) -> frozenset[str]:
         """Return the names of the commands this QEMU has (asked for once)."""
         if self._commands is None:
-            listed = await self.execute("query-commands")
-            self._commands = frozenset(str(entry["name"]) for entry in listed)
+            self._commands = await query_commands(self)
         return self._commands
 
     async def schema(self) -> Schema:
@@ -167,7 +149,7 @@ class Session:
         if self._schema is None:
             from qmon.monitor.schema import Schema
 
-            self._schema = Schema(await self.execute("query-qmp-schema"))
+            self._schema = Schema(await query_qmp_schema(self))
         return self._schema
 
     # How it stands
@@ -205,8 +187,13 @@ class Session:
 
     @property
     def can_pass_descriptors(self) -> bool:
-        """Whether `pass_descriptor` can work at all."""
+        """Whether a command may carry a descriptor."""
         return self._last is not None and self._last.carries_descriptors
+
+    @property
+    def is_local(self) -> bool:
+        """Whether QEMU surely runs on this host; behind a TCP port there may be a tunnel to another."""
+        return self._last is not None and self._last.is_local
 
     @property
     def shared(self) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from qmon.errors import Interrupted, Refused
+from qmon.monitor import commands
 from qmon.monitor.session import Session
 from tests.fakes.checking import Checker
 from tests.fakes.fixtures import serving
@@ -91,7 +92,7 @@ async def test_descriptors_arrive(fake_monitor: FakeMonitor) -> None:
     ours, theirs = socket.socketpair()
     async with await Session.attach(fake_monitor.address) as session:
         with ours:
-            added = await session.pass_descriptor(theirs.fileno(), opaque="test")
+            added = await commands.add_fd(session, theirs.fileno(), opaque="test")
             theirs.close()
             assert added.fd == fake_monitor.descriptors[0]
             with socket.socket(fileno=fake_monitor.descriptors.pop()) as passed:

@@ -61,7 +61,7 @@ async def capture(session: Session) -> None:
         await session.execute("object-add", probe)
     fd = os.memfd_create("qmon")
     try:
-        added = await session.pass_descriptor(fd, opaque="a story")
+        added = await commands.add_fd(session, fd, opaque="a story")
     finally:
         os.close(fd)
     file = f"/proc/self/fd/{added.fd}"

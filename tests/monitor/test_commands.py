@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from qmon.monitor import commands
-from qmon.monitor.commands import FdSet, Property
+from qmon.monitor.commands import AddedDescriptor, Chardev, FdSet, Property
 from qmon.monitor.session import Session
 from tests.fakes.checking import recorded_versions
 from tests.fakes.monitor import FakeMonitor
@@ -44,13 +44,70 @@ CASES: dict[str, tuple[Call, str, Any, Any]] = {
     "chardev_add_unix": (lambda s: commands.chardev_add_unix(s, "c", "/run/s"), "chardev-add", {}, None),
     "getfd": (lambda s: commands.getfd(s, 1, "fd1"), "getfd", {}, None),
     "closefd": (lambda s: commands.closefd(s, "fd1"), "closefd", {}, None),
+    "query_commands": (
+        commands.query_commands,
+        "query-commands",
+        [{"name": "stop"}, {"name": "cont"}],
+        frozenset({"stop", "cont"}),
+    ),
+    "query_qmp_schema": (commands.query_qmp_schema, "query-qmp-schema", [], []),
+    "human_monitor_command": (
+        lambda s: commands.human_monitor_command(s, "info status"),
+        "human-monitor-command",
+        "VM status: running\r\n",
+        "VM status: running\n",
+    ),
+    "netdev_del": (lambda s: commands.netdev_del(s, "u1"), "netdev_del", {}, None),
+    "device_del": (lambda s: commands.device_del(s, "nic1"), "device_del", {}, None),
+    "device_list_properties": (
+        lambda s: commands.device_list_properties(s, "e1000"),
+        "device-list-properties",
+        PROPERTIES,
+        (Property("mac", "str"),),
+    ),
+    "add_dump": (
+        lambda s: commands.add_dump(s, "d", netdev="u1", queue="rx", file="/tmp/f", maxlen=65536),
+        "object-add",
+        {},
+        None,
+    ),
+    "add_mirror": (
+        lambda s: commands.add_mirror(s, "m", netdev="u1", outdev="c", queue="rx"),
+        "object-add",
+        {},
+        None,
+    ),
+    "query_chardev": (
+        commands.query_chardev,
+        "query-chardev",
+        [{"label": "serial0", "filename": "pty:/dev/pts/3", "frontend-open": True}],
+        (Chardev("serial0", "pty:/dev/pts/3"),),
+    ),
+    "chardev_add_file": (lambda s: commands.chardev_add_file(s, "c", "/tmp/f"), "chardev-add", {}, None),
+    "chardev_add_listener": (
+        lambda s: commands.chardev_add_listener(s, "c", "127.0.0.1"),
+        "chardev-add",
+        {},
+        None,
+    ),
+    "add_fd": (
+        lambda s: commands.add_fd(s, 1, opaque="x"),
+        "add-fd",
+        {"fdset-id": 2, "fd": 14},
+        AddedDescriptor(2, 14),
+    ),
     "query_fdsets": (commands.query_fdsets, "query-fdsets", SETS, (FdSet(3, ((13, "qmon"), (14, ""))),)),
     "remove_fd": (lambda s: commands.remove_fd(s, 3, 13), "remove-fd", {}, None),
+}
+# Commands that no released QEMU has: (call, command, reply, result).
+NEWER_CASES: dict[str, tuple[Call, str, Any, Any]] = {
+    "x_query_network": (commands.x_query_network, "x-query-network", {"human-readable-text": "a\r\n"}, "a\n"),
+    "x_query_usernet": (commands.x_query_usernet, "x-query-usernet", {"human-readable-text": "b\r\n"}, "b\n"),
 }
 
 
 def test_every_wrapper_has_a_case() -> None:
-    assert set(CASES) == {
+    assert CASES.keys() | NEWER_CASES.keys() == {
         name
         for name, value in vars(commands).items()
         if inspect.iscoroutinefunction(value) and not name.startswith("_")
@@ -66,6 +123,22 @@ async def test_wrapper(fake_monitor: FakeMonitor, name: str, version: str) -> No
     async with await Session.attach(fake_monitor.address) as session:
         assert await call(session) == expected
     assert [sent for sent, _ in fake_monitor.sent] == [command]
+
+
+@pytest.mark.parametrize("name", NEWER_CASES)
+async def test_wrapper_of_a_newer_command(fake_monitor: FakeMonitor, name: str) -> None:
+    call, command, reply, expected = NEWER_CASES[name]
+    fake_monitor.forgiving = True
+    fake_monitor.answer(command, reply)
+    async with await Session.attach(fake_monitor.address) as session:
+        assert await call(session) == expected
+
+
+async def test_a_set_of_descriptors_is_closed_as_one(fake_monitor: FakeMonitor) -> None:
+    fake_monitor.answer("remove-fd", {})
+    async with await Session.attach(fake_monitor.address) as session:
+        await commands.remove_fd(session, 3)
+    assert fake_monitor.sent == [("remove-fd", {"fdset-id": 3})]
 
 
 async def test_a_vm_without_a_name(fake_monitor: FakeMonitor) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from qmon.errors import CannotAttach, Interrupted, Refused
-from qmon.monitor import holding, relay, sharing
+from qmon.monitor import commands, holding, relay, sharing
 from qmon.monitor.session import Session
 from tests.fakes.monitor import FakeMonitor
 
@@ -79,7 +79,7 @@ async def test_descriptors_come_through_one_at_a_time(fake_monitor: FakeMonitor)
         async with pair(fake_monitor) as sessions:
             passed = await asyncio.gather(
                 *(
-                    sessions[n % 2].pass_descriptor(theirs.fileno(), opaque=str(n))
+                    commands.add_fd(sessions[n % 2], theirs.fileno(), opaque=str(n))
                     for n, (_, theirs) in enumerate(pairs)
                 )
             )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from qmon.errors import CannotAttach, Interrupted, Refused, TimedOut
-from qmon.monitor import processes
+from qmon.monitor import commands, processes
 from qmon.monitor.address import TcpAddress, UnixAddress
 from qmon.monitor.session import Session, Version, attach
 from tests.lab import start_vm
@@ -33,7 +33,7 @@ async def test_story(qemu: Qemu, story: str) -> None:
 async def test_a_descriptor_arrives_as_the_number_that_is_told(qemu: Qemu) -> None:
     async with start_vm(qemu) as vm, await Session.attach(UnixAddress(vm.qmp[0])) as session:
         fd = os.memfd_create("qmon-test")
-        added = await session.pass_descriptor(fd, opaque="x")
+        added = await commands.add_fd(session, fd, opaque="x")
         os.close(fd)
         assert str(Path(f"/proc/{vm.pid}/fd/{added.fd}").readlink()).startswith("/memfd:qmon-test")
 
@@ -112,7 +112,7 @@ async def test_a_tcp_monitor(qemu: Qemu, unused_tcp_port: int) -> None:
             for either in (session, other):
                 assert not either.can_pass_descriptors
                 with pytest.raises(Refused, match="cannot carry descriptors"):
-                    await either.pass_descriptor(0, opaque="x")
+                    await commands.add_fd(either, 0, opaque="x")
         async with await Session.attach(address, share=False):
             with pytest.raises(CannotAttach, match=f"pid {os.getpid()}"):
                 await Session.attach(address, share=False)

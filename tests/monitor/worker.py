@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 from qmon.errors import QmonError
+from qmon.monitor import commands
 from qmon.monitor.address import parse_target
 from qmon.monitor.session import Session
 
@@ -27,7 +28,7 @@ async def do(session: Session, method: str, arguments: list[Any]) -> Any:
     if method == "pass_descriptor":
         fd = os.memfd_create("worker")
         try:
-            added = await session.pass_descriptor(fd, opaque=arguments[0])
+            added = await commands.add_fd(session, fd, opaque=arguments[0])
         finally:
             os.close(fd)
         return [added.fdset_id, added.fd]

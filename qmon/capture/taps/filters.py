@@ -18,6 +18,7 @@ from qmon.capture.reading.follower import FileFollower, Follower
 from qmon.capture.taps import sink
 from qmon.capture.taps.guardian import guardian
 from qmon.errors import Interrupted, QmonError, Refused, TimedOut
+from qmon.monitor import commands
 from qmon.monitor.session import Session
 from qmon.network.ids import Purpose, new_id
 from qmon.network.probe import why_unfilterable
@@ -174,7 +175,7 @@ async def heal_descriptor_0(session: Session, *, opaque: str) -> bool:
         return False
     nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
-        added = await session.pass_descriptor(nothing, opaque=opaque)
+        added = await commands.add_fd(session, nothing, opaque=opaque)
         if added.fd == 0:
             return True
         await session.execute("remove-fd", {"fdset-id": added.fdset_id})

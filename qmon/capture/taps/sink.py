@@ -16,6 +16,7 @@ from pathlib import Path
 
 from qmon.capture.reading.follower import FileFollower, Follower
 from qmon.errors import Refused
+from qmon.monitor import commands
 from qmon.monitor.session import Session
 from qmon.text import plain
 
@@ -40,7 +41,7 @@ async def as_path(
         return
     if session.can_pass_descriptors:
         try:
-            added = await session.pass_descriptor(follower.fd, opaque=opaque)
+            added = await commands.add_fd(session, follower.fd, opaque=opaque)
         except Refused as problem:
             raise explained("QEMU cannot take a descriptor", problem) from problem
         try:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from qmon.capture.taps.sweep import Swept, sweep
+from qmon.monitor import commands
 from qmon.monitor.address import UnixAddress
 from qmon.monitor.processes import start_ticks
 from qmon.monitor.session import Session
@@ -72,10 +73,10 @@ async def test_only_what_nobody_needs_any_more_goes(qemu: Qemu) -> None:
     async with start_vm(qemu, *NIC) as vm, await Session.attach(UnixAddress(vm.qmp[0])) as session:
         for owner in (OURS, GONE, ALIVE, FOREIGN):
             for number in range(2):
-                await session.pass_descriptor(1, opaque=owner.name(number, "fd"))
+                await commands.add_fd(session, 1, opaque=owner.name(number, "fd"))
             backend = {"type": "null", "data": {}}
             await session.execute("chardev-add", {"id": owner.name(0, "path"), "backend": backend})
-        await session.pass_descriptor(1, opaque="qmon-of-somebody")
+        await commands.add_fd(session, 1, opaque="qmon-of-somebody")
         everything = await left(vm)
         swept = await sweep(session)
         doomed = sorted((GONE.name(0, "path"), GONE.name(0, "fd"), GONE.name(1, "fd")))
