@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from qmon.cli import output as out
+from qmon.network.release import UNPLUG_S
 
 if TYPE_CHECKING:
     from qmon.network.steps import Step
@@ -37,6 +38,16 @@ class Manner:
         for message in messages:
             out.data(json.dumps(message), harmless=True)
 
+    def show_each(self, vms: Iterable[tuple[str, Iterable[Step]]]) -> None:
+        """Print what would be sent to each of several VMs; as lines, each VM's after a comment that names it."""
+        if self.output == "json":
+            content = [{"vm": vm, "commands": [step.as_qmp() for step in steps]} for vm, steps in vms]
+            out.document({"vms": content})
+            return
+        for vm, steps in vms:
+            out.data(f"# {vm}")
+            self.show(steps)
+
     def tell(self, said: str, content: Mapping[str, object], warnings: Iterable[str] = ()) -> None:
         """Say what was done, or print it as a document; warnings are said in either case."""
         told = tuple(warnings)
@@ -46,6 +57,20 @@ class Manner:
             out.document({**content, "warnings": list(told)})
         else:
             out.talk(said)
+
+
+def timeout_option(command: F) -> F:
+    """Give a click command that waits for the guest `--timeout S`, passed as `timeout_s`."""
+    option = click.option(
+        "--timeout",
+        "timeout_s",
+        type=click.FloatRange(min=0, min_open=True),
+        default=UNPLUG_S,
+        show_default=True,
+        metavar="S",
+        help="How many seconds to wait for the guest.",
+    )
+    return option(command)
 
 
 def change_options(command: F) -> F:

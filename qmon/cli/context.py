@@ -55,11 +55,17 @@ class Context:
     @asynccontextmanager
     async def attach(self) -> AsyncIterator[Session]:
         """Attach to the VM's monitor for the length of the block."""
+        async with self.attach_to(self.target()) as session:
+            yield session
+
+    @asynccontextmanager
+    async def attach_to(self, target: Target | None) -> AsyncIterator[Session]:
+        """Attach to the monitor of a VM that was named otherwise for the length of the block."""
         from qmon.monitor.address import TcpAddress, UnixAddress
+        from qmon.monitor.discovery import find
         from qmon.monitor.session import Session
 
-        target = self.target()
         # Whose socket it is need not be known to talk to it, and would have to be looked for in all of /proc.
-        address = target if isinstance(target, UnixAddress | TcpAddress) else (await self.resolve()).address
+        address = target if isinstance(target, UnixAddress | TcpAddress) else (await find(target)).address
         async with await Session.attach(address) as session:
             yield session

@@ -4,16 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 
 import click
 
 from qmon.cli import output as out
 from qmon.cli.context import Context
-from qmon.errors import ExitCode, Interrupted, UsageError
+from qmon.errors import ExitCode, Interrupted, Refused, UsageError
 from qmon.monitor.arguments import qmp_arguments
 from qmon.monitor.events import Event
 from qmon.monitor.hmp import is_failure
+from qmon.network.dangers import danger_of, danger_of_line
 from qmon.text import clock
+
+
+def _force_option(command: click.decorators.FC) -> click.decorators.FC:
+    return click.option(
+        "--force",
+        is_flag=True,
+        help="Send even what is known to end this VM, or to hold it up, without asking.",
+    )(command)
+
+
+def _ask_first(danger: str | None) -> None:
+    """Have the user confirm what is known to be dangerous; `Refused` if they do not, or cannot be asked."""
+    if danger is None:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise Refused(f"not sent: {danger}", hint="--force, before the command, sends it.")
+    if not click.confirm(f"{danger}. Send it?", err=True):
+        raise Refused("not sent")
 
 
 @click.command(
@@ -25,20 +45,22 @@ from qmon.text import clock
     "  qmon hmp info registers -a",
 )
 @click.argument("words", metavar="LINE", nargs=-1, required=True, type=click.UNPROCESSED)
+@_force_option
 @out.output_option
 @click.pass_obj
-def hmp(context: Context, words: tuple[str, ...], output: str) -> int:
+def hmp(context: Context, words: tuple[str, ...], force: bool, output: str) -> int:
     """Send one line to the human monitor and print what it answers.
 
     Options of qmon's own come before LINE.
     """
-    return out.run(_hmp(context, " ".join(words), output))
+    return out.run(_hmp(context, " ".join(words), force, output))
 
 
-async def _hmp(context: Context, line: str, output: str) -> int:
+async def _hmp(context: Context, line: str, force: bool, output: str) -> int:
     if "\n" in line or "\0" in line:
         raise UsageError("the human monitor takes one line at a time")
     async with context.attach() as session:
+        _ask_first(None if force else await danger_of_line(session, line))
         reply = await session.hmp(line)
     failed = is_failure(reply)
     if output == "json":
@@ -58,19 +80,23 @@ async def _hmp(context: Context, line: str, output: str) -> int:
 )
 @click.argument("command", metavar="CMD")
 @click.argument("arguments", metavar="[ARGS]", nargs=-1)
+@_force_option
 @out.output_option
 @click.pass_obj
-def qmp(context: Context, command: str, arguments: tuple[str, ...], output: str) -> None:
+def qmp(context: Context, command: str, arguments: tuple[str, ...], force: bool, output: str) -> None:
     """Send one QMP command and print what it returns, as JSON.
 
     ARGS is one JSON object, or words of the form name=value; a value that is JSON is taken as such, any other
     is a string. With -o json it comes as the member `return` of a document.
     """
-    out.run(_qmp(context, command, qmp_arguments(arguments), output))
+    out.run(_qmp(context, command, qmp_arguments(arguments), force, output))
 
 
-async def _qmp(context: Context, command: str, arguments: dict[str, object], output: str) -> None:
+async def _qmp(
+    context: Context, command: str, arguments: dict[str, object], force: bool, output: str
+) -> None:
     async with context.attach() as session:
+        _ask_first(None if force else await danger_of(session, command, arguments))
         reply = await session.execute(command, arguments)
     if output == "json":
         out.document({"return": reply})

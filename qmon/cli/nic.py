@@ -5,18 +5,20 @@ from __future__ import annotations
 import click
 
 from qmon.cli import output as out
-from qmon.cli.changing import Manner, change_options
+from qmon.cli.changing import Manner, change_options, timeout_option
 from qmon.cli.context import Context
+from qmon.cli.flap import flap
 from qmon.cli.info import nic_record, say_incomplete
 from qmon.network import change
 from qmon.network.inspect import inspect
 from qmon.network.model import Network, Nic
-from qmon.network.nics import NicModel, nic_models
+from qmon.network.nics import NicModel, NicOption, nic_models, nic_options
 
 
 @click.group(
     epilog="\b\nExamples:\n"
     "  qmon nic add e1000,id=nic2,netdev=u2\n"
+    "  qmon nic options e1000\n"
     "  qmon nic down nic1\n"
     "  qmon nic rm nic2 --timeout 10"
 )
@@ -76,23 +78,11 @@ async def _add(context: Context, spec: str, manner: Manner) -> None:
     manner.tell(f"{name or 'the NIC'} is plugged in", {"nic": name})
 
 
-def _timeout_option(command: click.decorators.FC) -> click.decorators.FC:
-    return click.option(
-        "--timeout",
-        "timeout_s",
-        type=click.FloatRange(min=0, min_open=True),
-        default=change.UNPLUG_S,
-        show_default=True,
-        metavar="S",
-        help="How many seconds to wait for the guest.",
-    )(command)
-
-
 @nic.command(
     "rm", epilog="Exit status 124: the guest has not released the NIC in time; the request is still pending."
 )
 @click.argument("id_", metavar="ID")
-@_timeout_option
+@timeout_option
 @change_options
 @click.pass_obj
 def remove(context: Context, id_: str, timeout_s: float, manner: Manner) -> None:
@@ -108,6 +98,9 @@ async def _remove(context: Context, id_: str, timeout_s: float, manner: Manner) 
         netdev = await change.remove_nic(session, id_, timeout_s=timeout_s)
     said = f"{id_} is unplugged" + (f"; its netdev {netdev} stays" if netdev else "")
     manner.tell(said, {"nic": id_, "netdev": netdev})
+
+
+nic.add_command(flap)
 
 
 @nic.command()
@@ -156,3 +149,28 @@ def models(context: Context, output: str) -> None:
 async def _models(context: Context) -> tuple[NicModel, ...]:
     async with context.attach() as session:
         return await nic_models(session)
+
+
+@nic.command()
+@click.argument("model")
+@out.output_option
+@click.pass_obj
+def options(context: Context, model: str, output: str) -> None:
+    """List the options of one NIC model, as this QEMU describes them."""
+    listed = out.run(_options(context, model))
+    if output == "json":
+        fields = [
+            {"name": one.name, "type": one.type, "default": one.default, "description": one.description}
+            for one in listed
+        ]
+        out.document({"model": model, "options": fields})
+    else:
+        out.table(
+            ("OPTION", "TYPE", "DEFAULT", ""),
+            [(o.name, o.type, o.default, o.description or "") for o in listed],
+        )
+
+
+async def _options(context: Context, model: str) -> tuple[NicOption, ...]:
+    async with context.attach() as session:
+        return await nic_options(session, model)

@@ -7,9 +7,9 @@ import asyncio
 import click
 
 from qmon.cli import output as out
-from qmon.cli.changing import Manner, change_options
+from qmon.cli.changing import Manner, change_options, timeout_option
 from qmon.cli.context import Context
-from qmon.monitor.session import Session
+from qmon.errors import Refused, TimedOut
 from qmon.network import change, hazards
 from qmon.network.captures import let_captures_join
 from qmon.network.options import parse_netdev
@@ -38,41 +38,36 @@ async def _plug(context: Context, spec: str, nic_spec: str, manner: Manner) -> N
         if manner.dry_run:
             manner.show(await change.plan_plug(session, spec, nic_spec))
             return
-        netdev, nic = await change.plug(session, spec, nic_spec, between=lambda new: _captured(session, new))
+        netdev, nic = await change.plug(
+            session, spec, nic_spec, between=lambda new: let_captures_join(session, new)
+        )
         arguments = parse_netdev(spec, await session.schema())
     said = f"{nic or 'the NIC'} is plugged into {netdev}"
     manner.tell(said, {"netdev": netdev, "nic": nic}, hazards.open_forwards(arguments))
 
 
-async def _captured(session: Session, netdev: str) -> None:
-    """Let captures of all netdevs have the new one from its NIC's first frame on."""
-    await let_captures_join(session, netdev)
-
-
 @click.command(
     epilog="Exit status 124: the guest has not released the NIC in time; the request is still pending.\n\n"
+    "--force removes the netdev when the guest does not release the NIC. The price: the NIC stays in the guest, dead "
+    "and with its id and slot taken, until the guest releases it after all or the VM is reset; a new netdev of the "
+    "same id does not revive it.\n\n"
     "\b\nExamples:\n"
     "  qmon unplug nic2\n"
-    "  qmon unplug nic2 --timeout 5"
+    "  qmon unplug nic2 --timeout 5 --force"
 )
 @click.argument("nic")
+@timeout_option
 @click.option(
-    "--timeout",
-    "timeout_s",
-    type=click.FloatRange(min=0, min_open=True),
-    default=change.UNPLUG_S,
-    show_default=True,
-    metavar="S",
-    help="How many seconds to wait for the guest.",
+    "--force", is_flag=True, help="Remove the netdev even if the guest keeps the NIC, which is dead then."
 )
 @change_options
 @click.pass_obj
-def unplug(context: Context, nic: str, timeout_s: float, manner: Manner) -> None:
+def unplug(context: Context, nic: str, timeout_s: float, force: bool, manner: Manner) -> None:
     """Unplug a NIC, wait until the guest has released it, and remove its netdev."""
-    out.run(_unplug(context, nic, timeout_s, manner))
+    out.run(_unplug(context, nic, timeout_s, force, manner))
 
 
-async def _unplug(context: Context, nic: str, timeout_s: float, manner: Manner) -> None:
+async def _unplug(context: Context, nic: str, timeout_s: float, force: bool, manner: Manner) -> None:
     async with context.attach() as session:
         if manner.dry_run:
             manner.show(await change.plan_unplug(session, nic))
@@ -82,5 +77,14 @@ async def _unplug(context: Context, nic: str, timeout_s: float, manner: Manner) 
         except asyncio.CancelledError:
             out.talk(f"stopped waiting; the guest may still release {nic}, and its netdev stays")
             raise
+        except (Refused, TimedOut) as kept:
+            netdev = await change.cut_off(session, nic) if force else None
+            if netdev is None:
+                raise
+            warning = (
+                f"{kept.message.partition(';')[0]}: the NIC stays, dead, until it does or the VM is reset"
+            )
+            manner.tell(f"{netdev} is removed", {"nic": None, "netdev": netdev}, (warning,))
+            return
     said = f"{nic} is unplugged" + (f" and {netdev} removed" if netdev else "")
     manner.tell(said, {"nic": nic, "netdev": netdev})

@@ -20,12 +20,14 @@ from qmon.network.forward import (
     plan_remove_forwards,
     remove_forwards,
 )
+from qmon.network.ids import boot_id
 from qmon.network.inspect import build, inspect, network_text
+from qmon.network.mac import check_mac, free_mac
 from qmon.network.model import Network, Nic
 from qmon.network.nics import nic_properties
 from qmon.network.options import driver_of, parse_device, parse_netdev
 from qmon.network.ports import advice, pcie_ports
-from qmon.network.release import device_id, let_go
+from qmon.network.release import UNPLUG_S, device_id, let_go
 from qmon.network.steps import Step, to_the_end
 from qmon.network.surroundings import surroundings
 from qmon.text import plain
@@ -38,6 +40,7 @@ __all__ = [
     "add_forwards",
     "add_netdev",
     "add_nic",
+    "cut_off",
     "list_forwards",
     "plan_add_forwards",
     "plan_add_netdev",
@@ -56,9 +59,7 @@ __all__ = [
     "unplug",
 ]
 
-UNPLUG_S = 30.0
-
-Between = Callable[[str], Awaitable[None]]
+Between = Callable[[str], Awaitable[object]]
 
 
 # Netdevs
@@ -66,12 +67,12 @@ Between = Callable[[str], Awaitable[None]]
 
 async def plan_add_netdev(session: Session, spec: str) -> tuple[Step, ...]:
     """Return what `add_netdev` will send."""
-    return (await _netdev_step(session, spec),)
+    return (await netdev_step(session, spec),)
 
 
 async def add_netdev(session: Session, spec: str) -> str:
     """Add a netdev in `-netdev` syntax and return its id."""
-    step = await _netdev_step(session, spec)
+    step = await netdev_step(session, spec)
     await step.send(session)
     return str(step.arguments["id"])
 
@@ -86,7 +87,8 @@ async def remove_netdev(session: Session, id_: str, *, force: bool = False) -> N
     await (await _netdev_removal(session, id_, force=force)).send(session)
 
 
-async def _netdev_step(session: Session, spec: str) -> Step:
+async def netdev_step(session: Session, spec: str) -> Step:
+    """Return the command that adds a netdev in `-netdev` syntax; `Refused` if it would harm the VM."""
     arguments = parse_netdev(spec, await session.schema())
     hazards.check_netdev(arguments, session.version, await surroundings(session.peer_pid))
     return Step("netdev_add", arguments)
@@ -108,7 +110,7 @@ async def _netdev_removal(session: Session, id_: str, *, force: bool) -> Step:
 
 async def plan_add_nic(session: Session, spec: str) -> tuple[Step, ...]:
     """Return what `add_nic` will send."""
-    return (await _nic_step(session, spec),)
+    return (await nic_step(session, spec),)
 
 
 async def add_nic(session: Session, spec: str) -> str | None:
@@ -116,14 +118,14 @@ async def add_nic(session: Session, spec: str) -> str | None:
 
     Where the board takes NICs only in PCIe ports and `bus` is not given, a free port is found.
     """
-    step = await _nic_step(session, spec)
-    await _send_nic(session, step)
+    step = await nic_step(session, spec)
+    await send_nic(session, step)
     return await _name_of(session, step)
 
 
 async def plan_remove_nic(session: Session, name: str) -> tuple[Step, ...]:
     """Return what `remove_nic` will send."""
-    nic = _nic(await inspect(session), name)
+    nic = nic_of(await inspect(session), name)
     return (Step("device_del", {"id": device_id(nic)}),)
 
 
@@ -133,7 +135,7 @@ async def remove_nic(session: Session, name: str, *, timeout_s: float = UNPLUG_S
     `TimedOut` if the guest has not let go, `Refused` if it will not.
     """
     network = await inspect(session)
-    nic = _nic(network, name)
+    nic = nic_of(network, name)
     await let_go(session, nic, timeout_s=timeout_s)
     return next((one.id for one in network.netdevs if one.nic == nic.id and not one.ghost), None)
 
@@ -150,8 +152,15 @@ async def set_link(session: Session, name: str, up: bool) -> None:
     await Step("set_link", {"name": name, "up": up}).send(session)
 
 
-async def _nic_step(session: Session, spec: str, *, netdev: str | None = None) -> Step:
+async def nic_step(session: Session, spec: str, *, netdev: str | None = None) -> Step:
+    """Return the command that plugs a NIC in, with a free address and port, into `netdev` where that is given."""
     arguments = parse_device(spec, properties := await nic_properties(session, driver_of(spec)))
+    network = await inspect(session)
+    if "mac" in arguments:
+        check_mac(str(arguments["mac"]), network)
+    elif "mac" in properties:
+        seed = f"{boot_id()} {session.address} {session.peer_pid} {arguments.get('id')} {netdev}"
+        arguments["mac"] = free_mac(seed, network)
     if netdev is not None:
         if arguments.get("netdev", netdev) != netdev:
             raise UsageError(
@@ -166,7 +175,8 @@ async def _nic_step(session: Session, spec: str, *, netdev: str | None = None) -
     return Step("device_add", arguments)
 
 
-async def _send_nic(session: Session, step: Step) -> None:
+async def send_nic(session: Session, step: Step) -> None:
+    """Send a `device_add`; a refusal of the bus says what would help."""
     try:
         await step.send(session)
     except Refused as refused:
@@ -191,7 +201,8 @@ async def _name_of(session: Session, step: Step) -> str | None:
     return None
 
 
-def _nic(network: Network, name: str) -> Nic:
+def nic_of(network: Network, name: str) -> Nic:
+    """Return the NIC of that name; `Refused` if there is none."""
     nic = network.nic(name)
     if nic is None:
         raise Refused(
@@ -202,7 +213,7 @@ def _nic(network: Network, name: str) -> Nic:
 
 def _nic_or_netdev(network: Network, name: str) -> None:
     if network.netdev(name) is None:
-        _nic(network, name)
+        nic_of(network, name)
 
 
 def _there_are(what: str, names: set[str]) -> str:
@@ -234,8 +245,8 @@ async def plug(
 
 
 async def _plug_steps(session: Session, netdev_spec: str, nic_spec: str) -> tuple[Step, Step]:
-    netdev = await _netdev_step(session, netdev_spec)
-    return netdev, await _nic_step(session, nic_spec, netdev=str(netdev.arguments["id"]))
+    netdev = await netdev_step(session, netdev_spec)
+    return netdev, await nic_step(session, nic_spec, netdev=str(netdev.arguments["id"]))
 
 
 async def _plug(session: Session, netdev: Step, nic: Step, between: Between | None) -> None:
@@ -244,15 +255,15 @@ async def _plug(session: Session, netdev: Step, nic: Step, between: Between | No
     try:
         if between is not None:
             await between(id_)
-        await _send_nic(session, nic)
+        await send_nic(session, nic)
     except TimedOut as late:
         raise TimedOut(late.message, hint=f"The netdev {id_} is there; the NIC may still come.") from late
     except BaseException as problem:
-        await _take_back(session, id_, problem)
+        await take_back(session, id_, problem)
         raise
 
 
-async def _take_back(session: Session, netdev: str, problem: BaseException) -> None:
+async def take_back(session: Session, netdev: str, problem: BaseException) -> None:
     """Remove a netdev that was added for a NIC which did not come; `problem` is told if that fails too."""
     try:
         await session.execute("netdev_del", {"id": netdev})
@@ -265,8 +276,8 @@ async def _take_back(session: Session, netdev: str, problem: BaseException) -> N
 async def plan_unplug(session: Session, name: str) -> tuple[Step, ...]:
     """Return what `unplug` will send."""
     network = await inspect(session)
-    nic = _nic(network, name)
-    return (Step("device_del", {"id": device_id(nic)}), *_netdev_after(network, nic))
+    nic = nic_of(network, name)
+    return (Step("device_del", {"id": device_id(nic)}), *netdev_after(network, nic))
 
 
 async def unplug(session: Session, name: str, *, timeout_s: float = UNPLUG_S) -> str | None:
@@ -275,9 +286,9 @@ async def unplug(session: Session, name: str, *, timeout_s: float = UNPLUG_S) ->
     `TimedOut` if the guest has not let go in time: both are still there then, and the request stands.
     """
     network = await inspect(session)
-    nic = _nic(network, name)
+    nic = nic_of(network, name)
     await let_go(session, nic, timeout_s=timeout_s)
-    steps = _netdev_after(network, nic)
+    steps = netdev_after(network, nic)
     for step in steps:
         try:
             await step.send(session)
@@ -290,7 +301,20 @@ async def unplug(session: Session, name: str, *, timeout_s: float = UNPLUG_S) ->
     return nic.netdev if steps else None
 
 
-def _netdev_after(network: Network, nic: Nic) -> list[Step]:
+async def cut_off(session: Session, name: str) -> str | None:
+    """Remove the netdev that a NIC is plugged into, and return its id, None if there is none.
+
+    The NIC stays, dead, until the guest releases it or the VM is reset.
+    """
+    network = await inspect(session)
+    steps = netdev_after(network, nic_of(network, name))
+    for step in steps:
+        await step.send(session)
+    return str(steps[0].arguments["id"]) if steps else None
+
+
+def netdev_after(network: Network, nic: Nic) -> list[Step]:
+    """Return what removes a NIC's netdev when the NIC is gone; nothing where it is plugged into no live one."""
     netdev = None if nic.netdev is None else network.netdev(nic.netdev)
     # A live netdev of the same name is not the one that this NIC was plugged into.
     if netdev is None or netdev.ghost or netdev.nic != nic.id:

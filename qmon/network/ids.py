@@ -49,7 +49,8 @@ class Life(StrEnum):
 
 
 @cache
-def _boot() -> str:
+def boot_id() -> str:
+    """Return what tells this run of this host from all others."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().replace("-", "")[:12]
 
 
@@ -71,13 +72,13 @@ class Owner:
     def this_process(cls) -> Self:
         """Return what identifies the running qmon."""
         pid = os.getpid()
-        return cls(_boot(), _pid_namespace(), pid, start_ticks(pid) or 0)
+        return cls(boot_id(), _pid_namespace(), pid, start_ticks(pid) or 0)
 
     def life(self) -> Life:
         """Say whether the process lives; `FOREIGN` where that cannot be seen from here."""
         if self == Owner.this_process():
             return Life.OURS
-        if self.boot != _boot() or self.pid_namespace != _pid_namespace():
+        if self.boot != boot_id() or self.pid_namespace != _pid_namespace():
             return Life.FOREIGN
         return Life.ALIVE if start_ticks(self.pid) == self.start else Life.GONE
 

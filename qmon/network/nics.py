@@ -6,9 +6,10 @@ every module on disk, and one of another build ends it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qmon.errors import Refused, UsageError
 from qmon.text import plain
@@ -64,23 +65,59 @@ class NicModel:
     bus: str
 
 
+@dataclass(frozen=True, slots=True)
+class NicOption:
+    """A property of a model as `device-list-properties` tells it; `default` as a user would write it."""
+
+    name: str
+    type: str
+    default: str | None
+    description: str | None
+
+
 async def nic_models(session: Session) -> tuple[NicModel, ...]:
     """Return the models of this QEMU that can be plugged into a running VM with the right bus."""
     found = []
     for name in CANDIDATES:
-        properties = await _ask(session, name)
-        if properties is not None and "netdev" in properties:
+        properties = {str(entry["name"]) for entry in await _ask(session, name) or ()}
+        if "netdev" in properties:
             found.append(NicModel(name, _bus(name, properties)))
     return tuple(found)
 
 
 async def nic_properties(session: Session, model: str) -> dict[str, str]:
     """Return a NIC model's properties as name → QEMU's type; UsageError if this is no NIC of this QEMU."""
+    return {str(entry["name"]): str(entry["type"]) for entry in await _described(session, model)}
+
+
+async def nic_options(session: Session, model: str) -> tuple[NicOption, ...]:
+    """Return the options of a model, by name, without what only its own code sets; UsageError as `nic_properties`."""
+    return tuple(
+        sorted(
+            (_option(entry) for entry in await _described(session, model) if "<" not in str(entry["type"])),
+            key=lambda option: option.name,
+        )
+    )
+
+
+def _option(entry: Mapping[str, Any]) -> NicOption:
+    default, about = entry.get("default-value"), entry.get("description")
+    if isinstance(default, bool):
+        default = "on" if default else "off"
+    return NicOption(
+        str(entry["name"]),
+        "on|off" if entry["type"] == "bool" else str(entry["type"]),
+        None if default is None else str(default),
+        None if about is None else str(about),
+    )
+
+
+async def _described(session: Session, model: str) -> Sequence[Mapping[str, Any]]:
     for name in (model, *_ALIASES.get(model, ())):
         properties = await _ask(session, name)
         if properties is None:
             continue
-        if "netdev" not in properties:
+        if all(entry["name"] != "netdev" for entry in properties):
             raise UsageError(
                 f"{plain(model)} is not a NIC", hint="`qmon nic models` lists those this QEMU has"
             )
@@ -91,15 +128,17 @@ async def nic_properties(session: Session, model: str) -> dict[str, str]:
     raise UsageError(f"this QEMU has no NIC '{plain(model)}'{guess}", hint=f"it has: {', '.join(names)}")
 
 
-async def _ask(session: Session, model: str) -> dict[str, str] | None:
+async def _ask(session: Session, model: str) -> Sequence[Mapping[str, Any]] | None:
     try:
-        listed = await session.execute("device-list-properties", {"typename": model})
+        listed: Sequence[Mapping[str, Any]] = await session.execute(
+            "device-list-properties", {"typename": model}
+        )
     except Refused:
         return None
-    return {str(entry["name"]): str(entry["type"]) for entry in listed}
+    return listed
 
 
-def _bus(name: str, properties: dict[str, str]) -> str:
+def _bus(name: str, properties: Iterable[str]) -> str:
     if "addr" in properties:
         return "PCI"
     return "USB" if name.startswith("usb-") else name.rpartition("-")[2].upper()

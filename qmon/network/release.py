@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from qmon.monitor.events import EventStream
     from qmon.monitor.session import Session
 
+UNPLUG_S = 30.0
 _NAMED = "/machine/peripheral/"
 # Events can be missed while one qmon hands the monitor over to another: QOM is asked now and then.
 _LOOK_AGAIN_S = 2.0

@@ -46,8 +46,12 @@ async def test_a_session_at_the_shell(qemu: Qemu) -> None:
             "nic1",
             "nic2",
         ]
-        forced = await qmon("netdev", "rm", "u2", "--force", vm=at)
-        assert forced.code == 0
+        forced = await qmon("unplug", "nic2", "--timeout", "0.3", "--force", vm=at)
+        assert (forced.code, "u2 is removed" in forced.err, "the NIC stays, dead" in forced.err) == (
+            0,
+            True,
+            True,
+        )
         assert "u2 (deleted)" in (await qmon("netdev", "ls", vm=at)).out
         again = await qmon("netdev", "add", "user,id=u2,hostfwd=tcp::0-:80", vm=at)
         assert again.code == 0
@@ -167,6 +171,9 @@ async def test_what_there_is(qemu: Qemu) -> None:
         assert (unknown.code, "did you mean 'user'" in unknown.err) == (2, True)
         models = (await qmon("nic", "models", "-o", "json", vm=at)).json["models"]
         assert {"name": "e1000", "bus": "PCI"} in models
+        described = (await qmon("nic", "options", "virtio-net-pci", "-o", "json", vm=at)).json["options"]
+        (mq,) = (one for one in described if one["name"] == "mq")
+        assert (mq["type"], mq["default"]) == ("on|off", "off")
         assert (await qmon("nic", "ls", vm=at)).err == "This VM has no NIC.\n"
         assert (await qmon("netdev", "ls", vm=at)).err == "This VM has no netdev.\n"
         assert (await qmon("forward", "ls", vm=at)).err == "This VM forwards no port.\n"
@@ -210,6 +217,11 @@ async def test_the_monitor_itself(qemu: Qemu) -> None:
         link = await qmon("qmp", "set_link", "name=nic1", "up=false", vm=at)
         assert (link.code, json.loads(link.out)) == (0, {})
         assert (await qmon("qmp", "qom-get", '{"path": "/machine", "property": "type"}', vm=at)).code == 0
+        for dangerous in (("hmp", "quit"), ("qmp", "system_reset"), ("qmp", "qom-list-types")):
+            asked = await qmon(*dangerous, vm=at)
+            assert (asked.code, asked.out, "--force" in asked.err) == (1, "", True)
+        assert (await qmon("hmp", "--force", "stop", vm=at)).code == 0
+        assert json.loads((await qmon("qmp", "query-status", vm=at)).out)["status"] == "paused"
         refused = await qmon("qmp", "netdev_del", "id=nothing", vm=at)
         assert (refused.code, "not found" in refused.err) == (1, True)
         assert (await qmon("qmp", "netdev_del", "{", vm=at)).code == 2

@@ -11,8 +11,10 @@ import pytest
 from qmon.errors import Interrupted, Refused, TimedOut, UsageError
 from qmon.monitor.session import Session
 from qmon.network import change
+from qmon.network.flap import flap
+from qmon.network.replace import plan_replace, replace
 from qmon.network.steps import spelt
-from tests.fakes.monitor import FakeMonitor
+from tests.fakes.monitor import FakeMonitor, Refusal
 
 NETWORK = """nic1: index=0,type=nic,model=e1000,macaddr=52:54:00:12:34:56
  \\ u1: index=0,type=user,net=10.0.2.0,restrict=off
@@ -22,7 +24,8 @@ USERNET = """Hub -1 (u1):
   Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ
   TCP[HOST_FORWARD]  12               * 2023       10.0.2.15    23     0     0
 """
-PLUG = ("user,id=u9", "e1000,id=nic9")
+MAC = "52:54:00:00:00:09"
+PLUG = ("user,id=u9", f"e1000,id=nic9,mac={MAC}")
 CHANGES = {"netdev_add", "netdev_del", "device_add", "device_del", "set_link"}
 
 
@@ -58,7 +61,7 @@ async def test_plug_is_said_before_it_is_done(vm: FakeMonitor) -> None:
         assert await change.plug(session, *PLUG) == ("u9", "nic9")
     assert spelt(plan) == (
         'netdev_add {"type": "user", "id": "u9"}',
-        'device_add {"driver": "e1000", "id": "nic9", "netdev": "u9"}',
+        f'device_add {{"driver": "e1000", "id": "nic9", "mac": "{MAC}", "netdev": "u9"}}',
     )
     assert [command for command, _ in changed(vm)] == ["netdev_add", "device_add"]
 
@@ -353,3 +356,125 @@ async def test_a_taken_port_names_its_holder(vm: FakeMonitor) -> None:
                 await change.add_forwards(session, f"{port}:{port}")
     assert f"Port {port} of 127.0.0.1 is taken by" in str(refused.value.hint)
     assert str(os.getpid()) in str(refused.value.hint)
+
+
+async def test_a_nic_without_an_address_is_given_the_one_that_was_said(vm: FakeMonitor) -> None:
+    async with await Session.attach(vm.address) as session:
+        (plan,) = await change.plan_add_nic(session, "e1000,id=nic9,netdev=u2")
+        await change.add_nic(session, "e1000,id=nic9,netdev=u2")
+        assert changed(vm) == [("device_add", plan.arguments)]
+        assert str(plan.arguments["mac"]).startswith("52:54:00:")
+        with pytest.raises(Refused, match="is the address of nic1 already"):
+            await change.add_nic(session, "e1000,id=nic9,netdev=u2,mac=52:54:00:12:34:56")
+
+
+async def test_a_cable_that_flaps_is_in_at_the_end(vm: FakeMonitor) -> None:
+    turns: list[bool] = []
+    async with await Session.attach(vm.address) as session:
+        await flap(session, "nic1", every_s=0.02, for_s=0.07, on_turn=turns.append)
+        task = asyncio.create_task(flap(session, "nic1", every_s=60, for_s=None, on_turn=turns.append))
+        while changed(vm)[-1][1]["up"]:  # noqa: ASYNC110 (a turn of the loop)
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert turns[:3] == [False, True, False]
+    assert changed(vm)[-1] == ("set_link", {"name": "nic1", "up": True})
+
+
+HOTPLUGGED = {
+    "hotpluggable": True,
+    "type": "e1000",
+    "parent_bus": "/machine/i440fx/pci.0",
+    "addr": 41,
+    "mq": True,
+}
+
+
+@pytest.fixture
+def replaceable(vm: FakeMonitor) -> FakeMonitor:
+    """The VM with a nic1 that tells what it was made of."""
+
+    def get(arguments: Mapping[str, Any]) -> Any:
+        values = {**HOTPLUGGED, "romfile": "efi-e1000.rom", "vectors": 3}
+        if arguments["property"] not in values:
+            raise Refusal("Property not found")
+        return values[arguments["property"]]
+
+    vm.answer("qom-get", get)
+    properties = [
+        {"name": "netdev", "type": "str"},
+        {"name": "mq", "type": "bool", "default-value": False},
+        {"name": "vectors", "type": "uint32", "default-value": 3},
+        {"name": "romfile", "type": "str"},
+        {"name": "x-odd", "type": "bool", "default-value": False},
+    ]
+    vm.answer("device-list-properties", properties)
+    return vm
+
+
+AGAIN = {"driver": "e1000", "id": "nic1", "bus": "pci.0", "addr": "05.1", "mac": "52:54:00:12:34:56"}
+AGAIN |= {"mq": True, "romfile": "efi-e1000.rom"}
+
+
+async def released(vm: FakeMonitor) -> None:
+    await vm.wait_for("device_del")
+    await vm.event("DEVICE_DELETED", {"device": "nic1", "path": "/machine/peripheral/nic1"})
+
+
+async def test_a_nic_goes_over_to_another_netdev(replaceable: FakeMonitor) -> None:
+    vm = replaceable
+    async with await Session.attach(vm.address) as session:
+        plan = await plan_replace(session, "nic1", "user,id=u9")
+        assert changed(vm) == []
+        task = asyncio.create_task(replace(session, "nic1", "user,id=u9"))
+        await released(vm)
+        assert await task == "u9"
+    assert changed(vm) == [(step.command, step.arguments) for step in plan]
+    assert changed(vm) == [
+        ("netdev_add", {"type": "user", "id": "u9"}),
+        ("device_del", {"id": "nic1"}),
+        ("device_add", {**AGAIN, "netdev": "u9"}),
+        ("netdev_del", {"id": "u1"}),
+    ]
+
+
+async def test_the_old_pair_is_back_where_the_new_nic_is_refused(replaceable: FakeMonitor) -> None:
+    vm = replaceable
+
+    def only_on_u1(arguments: Mapping[str, Any]) -> Any:
+        if arguments["netdev"] != "u1":
+            raise Refusal("no queues")
+        return {}
+
+    vm.answer("device_add", only_on_u1)
+    async with await Session.attach(vm.address) as session:
+        task = asyncio.create_task(replace(session, "nic1", "user,id=u9"))
+        await released(vm)
+        with pytest.raises(Refused, match="no queues; nic1 is on its old netdev again"):
+            await task
+    assert changed(vm)[-2:] == [("device_add", {**AGAIN, "netdev": "u1"}), ("netdev_del", {"id": "u9"})]
+
+
+async def test_a_nic_that_the_guest_keeps_is_not_replaced(replaceable: FakeMonitor) -> None:
+    vm = replaceable
+    async with await Session.attach(vm.address) as session:
+        with pytest.raises(TimedOut):
+            await replace(session, "nic1", "user,id=u9", timeout_s=0.1)
+        assert changed(vm)[-1] == ("netdev_del", {"id": "u9"})
+        with pytest.raises(Refused, match="there is a netdev 'u1' already"):
+            await replace(session, "nic1", "user,id=u1")
+
+
+async def test_a_nic_that_cannot_go_is_not_replaced(vm: FakeMonitor) -> None:
+    vm.answer("qom-get", False)
+    async with await Session.attach(vm.address) as session:
+        with pytest.raises(Refused, match="cannot be unplugged while the VM runs"):
+            await replace(session, "nic1", "user,id=u9")
+    assert changed(vm) == []
+
+
+async def test_the_netdev_under_a_nic_that_stays_is_cut_off(vm: FakeMonitor) -> None:
+    async with await Session.attach(vm.address) as session:
+        assert await change.cut_off(session, "nic1") == "u1"
+    assert changed(vm) == [("netdev_del", {"id": "u1"})]

@@ -14,6 +14,7 @@ from qmon.network.answering import wait_answer
 from qmon.network.inspect import inspect
 from qmon.network.nics import CANDIDATES, nic_models, nic_properties
 from qmon.network.ports import pcie_ports
+from qmon.network.replace import replace
 from tests.lab import start_vm
 from tests.lab.qemus import Qemu
 from tests.lab.vm import LabVm
@@ -35,10 +36,18 @@ async def test_a_second_network_comes_and_goes(qemu: Qemu) -> None:
         assert await change.plug(session, "user,id=u2,net=10.9.0.0/24", "e1000,id=nic2") == ("u2", "nic2")
         assert await vm.wait_lease("eth1") == "10.9.0.15"
         assert await names(session) == ({"u1", "u2"}, {"nic1", "nic2"})
+        # The same NIC on another network, for a guest that configures it anew.
+        (before,) = (nic for nic in (await inspect(session)).nics if nic.id == "nic2")
+        address = await session.execute("qom-get", {"path": before.path, "property": "addr"})
+        assert await replace(session, "nic2", "user,id=u3,net=10.7.0.0/24") == "u3"
+        await vm.wait_serial("^## lease eth1 10.7.0.15\n")
+        (after,) = (nic for nic in (await inspect(session)).nics if nic.id == "nic2")
+        assert (after.model, after.mac, after.netdev) == (before.model, before.mac, "u3")
+        assert await session.execute("qom-get", {"path": after.path, "property": "addr"}) == address
         await change.set_link(session, "nic2", False)
         assert "0" in await vm.shell("sleep 1; cat /sys/class/net/eth1/carrier")
         await change.set_link(session, "nic2", True)
-        assert await change.unplug(session, "nic2") == "u2"
+        assert await change.unplug(session, "nic2") == "u3"
         assert await names(session) == ({"u1"}, {"nic1"})
         await _forwards(vm, session)
 
@@ -173,6 +182,17 @@ async def test_the_name_is_the_new_nics_where_a_dead_one_had_a_netdev_of_that_id
         before = (await names(session))[1]
         _, nic = await change.plug(session, "user,id=u5", "e1000")
         assert (await names(session))[1] - before == {nic}
+
+
+async def test_a_nic_that_came_with_the_board_is_not_replaced(qemu: Qemu) -> None:
+    async with (
+        start_vm(qemu, "-netdev", "user,id=u1", "-device", "e1000e,id=nic1,netdev=u1", machine="q35") as vm,
+        await Session.attach(UnixAddress(vm.qmp[0])) as session,
+    ):
+        before = await names(session)
+        with pytest.raises(Refused, match="cannot be unplugged while the VM runs"):
+            await replace(session, "nic1", "user,id=u2")
+        assert await names(session) == before
 
 
 async def test_models(qemu: Qemu) -> None:

@@ -25,6 +25,8 @@ from qmon import text
 from qmon.errors import QmonError, UsageError
 from qmon.monitor.arguments import json_object, qmp_arguments
 from qmon.monitor.session import Session
+from qmon.network.dangers import danger_of, danger_of_line
+from qmon.tui.dialogs.confirm import ConfirmDialog
 from qmon.tui.rows import RowView
 
 LINES_KEPT = 5000
@@ -225,6 +227,8 @@ class MonitorPane(Vertical):
         if session is None:
             self.transcript.add("The monitor is disconnected; qmon reconnects by itself", "bad")
             return
+        if not await self._agreed(session, mode, line):
+            return
         self._sent(f"{mode}: {line}")
         send: Awaitable[str] = session.hmp(line) if mode == "hmp" else _qmp(session, line)
         try:
@@ -234,6 +238,22 @@ class MonitorPane(Vertical):
         else:
             if reply:
                 self.transcript.add(reply)
+
+    async def _agreed(self, session: Session, mode: str, line: str) -> bool:
+        """Ask before a line that is known to end this VM, or to hold it up."""
+        try:
+            danger = await (
+                danger_of_line(session, line) if mode == "hmp" else danger_of(session, *parse_qmp(line))
+            )
+        except QmonError:  # What is wrong with the line is told when it is sent.
+            return True
+        if danger is None:
+            return True
+        dialog = ConfirmDialog("Send this to the VM?", (line,), warning=danger)
+        if await self.app.push_screen_wait(dialog):
+            return True
+        self.transcript.add("not sent", "dim")
+        return False
 
 
 async def _hmp_names(session: Session) -> tuple[str, ...]:
