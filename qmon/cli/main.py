@@ -33,6 +33,8 @@ _COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("cable", "qmon.cli.cable:cable", "Join two running VMs by a NIC in each, without root."),
     ("uncable", "qmon.cli.cable:uncable", "Take such a cable away."),
     ("forward", "qmon.cli.forward:forward", "Host ports forwarded into the guest: list, add, remove."),
+    ("ssh", "qmon.cli.ssh:ssh", "Run ssh into the guest, through a forward made for it."),
+    ("ping-range", "qmon.cli.ping_range:ping_range", "Whether the guest may ping the outside; let it."),
     ("dump", "qmon.cli.dump:dump", "Capture a netdev's packets: lines, or a file for Wireshark."),
     ("read", "qmon.cli.read:read", "Print a capture file."),
     ("view", "qmon.cli.view:view", "Look through a capture file in the dashboard's packet views."),

@@ -36,7 +36,7 @@ async def wait_answer(session: Session, forward: Forward, *, timeout_s: float = 
         raise UsageError(
             "only TCP tells whether the guest answers", hint="leave --wait out, or forward a TCP port"
         )
-    seen = ["it was not asked yet"]
+    seen = ["nothing comes back from it"]
     try:
         async with asyncio.timeout(timeout_s):
             while not await _answers(session, forward, seen):  # noqa: ASYNC110 (there is no event)
@@ -45,7 +45,7 @@ async def wait_answer(session: Session, forward: Forward, *, timeout_s: float = 
         raise TimedOut(
             f"the guest has not answered at {plain(forward.guest_address)}:{forward.guest_port} within "
             f"{timeout_s:g} s: {seen[-1]}",
-            hint="The forward stays. Does the guest have this address, and does something listen on that port?",
+            hint="Does the guest have this address, and does something listen on that port?",
         ) from None
 
 
