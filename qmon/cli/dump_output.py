@@ -127,10 +127,10 @@ async def open_output(asked: Asked, live: Live) -> Output:
 
     if asked.file is None:
         from qmon.export.lines import LineOutput
-        from qmon.packets.line_text import LineText
+        from qmon.packets.line_batches import text_form
 
-        show = LineText(asked.style) if asked.lines == "text" else output.packet_record
-        return LineOutput(output.lines_stdout(), sys.stdout.encoding, show)
+        form = text_form(asked.style) if asked.lines == "text" else output.packet_records()
+        return LineOutput(output.lines_stdout(), sys.stdout.encoding, form)
     from qmon.packets.files.notes import NoteForm
 
     options = FileOptions((live.comment,), live.names, asked.snaplen, NoteForm(asked.notes))

@@ -21,7 +21,7 @@ from qmon.cli import streams
 from qmon.errors import ExitCode, QmonError, UsageError
 
 if TYPE_CHECKING:
-    from qmon.packets.lines import Line
+    from qmon.packets.line_batches import Records
 
 SCHEMA_VERSION = 1
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -110,9 +110,11 @@ def _shown(match: re.Match[str]) -> str:
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
-def packet_record(packet: Line) -> str:
-    """Return a packet for programs, without the line end."""
-    return _compact(packet.record())
+def packet_records() -> Records:
+    """Return how packets are printed for programs, one JSON object a line."""
+    from qmon.packets.line_batches import Records
+
+    return Records(_compact({})[:-1] + ",", _json)
 
 
 def _compact(content: Mapping[str, object]) -> str:

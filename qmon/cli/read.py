@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from qmon.packets.batch import FrameBatch
     from qmon.packets.files.source import CaptureFile
     from qmon.packets.filters.selector import Selector
+    from qmon.packets.line_batches import Form
     from qmon.packets.line_text import Style
-    from qmon.packets.lines import Line
 
 
 def _seconds(text: str) -> int | None:
@@ -158,14 +158,14 @@ def read(
         )
     from qmon.packets.filters.capture_filter import COMMON_LINK_TYPES
     from qmon.packets.filters.words import selector_of
-    from qmon.packets.line_text import LineText
+    from qmon.packets.line_batches import text_form
 
     with closing(
         open_capture(file, time_shift=time_shift, started_at=started_at, virtio_header=virtio_header)
     ) as capture:
         selection = Selection(capture, selector_of(words, COMMON_LINK_TYPES), count, netdevs)
         if target is None:
-            _print(selection, out.packet_record if output == "jsonl" else LineText(style))
+            _print(selection, out.packet_records() if output == "jsonl" else text_form(style))
         else:
             out.run(_write(selection, target, form, events))
         selection.require_netdevs()
@@ -231,13 +231,11 @@ class Selection:
         return [i for i, one in enumerate(self.capture.interfaces) if one.name in self.netdevs]
 
 
-def _print(selection: Selection, show: Callable[[Line], str]) -> None:
-    from qmon.packets.lines import lines_of
-
+def _print(selection: Selection, form: Form) -> None:
     for batch, numbers in selection.batches():
-        for line in lines_of(batch, selection.capture.interfaces, numbers):
-            out.data(f"{show(line)}\n", harmless=True)
-        out.flush()
+        if len(batch):
+            out.data("\n".join(form(batch, selection.capture.interfaces, numbers)) + "\n", harmless=True)
+            out.flush()
         for note in selection.capture.notes:
             say_note(note)
         selection.capture.notes.clear()

@@ -5,26 +5,26 @@ Owns the numbering of the packets printed. Must never wait for a reader: what it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from qmon.export.byte_sink import ByteSink
 from qmon.packets.batch import FrameBatch, Interface, Note, Statistics
-from qmon.packets.lines import Line, lines_of
+from qmon.packets.line_batches import Form
 
 _FAREWELL_S = 1.0
 _MUCH_BYTES = 1 << 20
 
 
 class LineOutput:
-    """Writes each packet as `show` words it, and a line end, to standard output (the descriptor `fd`)."""
+    """Writes each packet in a form, and a line end, to standard output (the descriptor `fd`)."""
 
-    def __init__(self, fd: int, encoding: str, show: Callable[[Line], str]) -> None:
+    def __init__(self, fd: int, encoding: str, form: Form) -> None:
         self.written = 0
         self.size_bytes = 0
         self.full = False
         self._sink = ByteSink.on_descriptor(fd, "standard output")
         self._encoding = encoding
-        self._show = show
+        self._form = form
 
     def __repr__(self) -> str:
         return f"<LineOutput {self._sink!r} {self.written} packets>"
@@ -37,7 +37,7 @@ class LineOutput:
     def packets(self, batch: FrameBatch, interfaces: Sequence[Interface]) -> None:
         """Print frames; `ReaderLeft` if nobody reads, `QmonError` if they cannot be written."""
         first = self.written + 1
-        shown = [self._show(line) for line in lines_of(batch, interfaces, range(first, first + len(batch)))]
+        shown = self._form(batch, interfaces, range(first, first + len(batch)))
         shown.append("")
         self._sink.write("\n".join(shown).encode(self._encoding, "backslashreplace"))
         self.written += len(batch)

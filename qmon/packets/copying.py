@@ -69,7 +69,9 @@ def items_at(data: U8, size: int, start: I64) -> U8:
 
 def clipped_items_at(data: U8, size: int, start: I64) -> U8:
     """Like `items_at` for places where the data may end too early: zeros stand for what is missing."""
-    if not len(start) or int(start.max()) + size <= len(data):
+    if not len(start):
+        return np.zeros(0, np.uint8)
+    if int(start.max()) + size <= len(data):
         return items_at(data, size, start)
     lowest = int(start.min())
     tail = np.concatenate((data[lowest:], np.zeros(size, np.uint8)))

@@ -17,7 +17,8 @@ from qmon.packets.summary import summarise
 from qmon.packets.summary.tables import IP_PROTOCOLS
 from qmon.text import clock, plain
 
-_DIRECTION_TEXT = {Direction.IN: "In ", Direction.OUT: "Out", Direction.UNKNOWN: "   "}
+UNTIMED = "no time"
+DIRECTION_TEXT = {Direction.IN: "In ", Direction.OUT: "Out", Direction.UNKNOWN: "   "}
 _USUAL_PROTOCOLS = {1: "ICMP", 2: "IGMP", 4: "IPIP", 6: "TCP", 17: "UDP", 41: "IPv6", 47: "GRE", 58: "ICMPv6"}
 _PRINTED = bytes(code if 0x21 <= code < 0x7F else 0x2E for code in range(256))
 _ASCII = bytes(code if 0x20 <= code < 0x7F or code in b"\t\n\r" else 0x2E for code in range(256))
@@ -80,7 +81,7 @@ class LineText:
         if line.netdev is not None:
             words.append(plain(line.netdev))
         if line.netdev is not None or line.direction is not Direction.UNKNOWN:
-            words.append(_DIRECTION_TEXT[line.direction])
+            words.append(DIRECTION_TEXT[line.direction])
         header = link_header(line.frame, line.link_type) if self._looks_at_headers else LinkHeader()
         if style.link and header.size:
             words.append(header.text(line.length))
@@ -96,7 +97,7 @@ class LineText:
 
     def _time(self, time_ns: int) -> str:
         if time_ns == NO_TIME:
-            return "" if self._style.times is Times.NONE else "no time"
+            return "" if self._style.times is Times.NONE else UNTIMED
         first = self._first_ns = time_ns if self._first_ns is None else self._first_ns
         last, self._last_ns = self._last_ns, time_ns
         times = self._style.times

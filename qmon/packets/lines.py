@@ -1,7 +1,7 @@
-"""A packet as one record for programs, and the facts that both a record and a line for people are made of.
+"""The facts of one packet that is to be printed.
 
-`qmon dump` and `qmon read` print them; `line_text.py` words them for people. Must never see a frame's details itself:
-what is said about a packet is the room `summary`'s.
+`line_text` words them for people, in the style that was asked for; `line_batches` words whole batches in the usual
+style, and as records for programs.
 """
 
 from __future__ import annotations
@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from qmon.packets.batch import NO_TIME, Direction, FrameBatch, Interface
-from qmon.packets.link_header import link_header
-from qmon.packets.summary import summarise
+from qmon.packets.batch import Direction, FrameBatch, Interface
 
 _DIRECTIONS = tuple(Direction)
-_DIRECTION_NAME = {Direction.IN: "in", Direction.OUT: "out", Direction.UNKNOWN: None}
+DIRECTION_NAME = {Direction.IN: "in", Direction.OUT: "out", Direction.UNKNOWN: None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,33 +26,6 @@ class Line:
     link_type: int
     frame: bytes | memoryview
     length: int
-
-    def record(self) -> dict[str, object]:
-        """Return the fields of a JSON line.
-
-        `time` is a decimal string of seconds with nine digits, null where the capture has none. Ports and
-        `source_mac`, `destination_mac` are null where the packet has none; `vlan` holds the ids of its tags,
-        outermost first.
-        """
-        summary = summarise(self.frame, self.link_type, length=self.length)
-        header = link_header(self.frame, self.link_type)
-        ports = summary.ports or (None, None)
-        return {
-            "seq": self.seq,
-            "time": None if self.time_ns == NO_TIME else decimal_time(self.time_ns, 9),
-            "netdev": self.netdev,
-            "direction": _DIRECTION_NAME[self.direction],
-            "source": summary.source,
-            "source_port": ports[0],
-            "destination": summary.destination,
-            "destination_port": ports[1],
-            "protocol": summary.protocol,
-            "length": self.length,
-            "source_mac": header.source,
-            "destination_mac": header.destination,
-            "vlan": header.vlans,
-            "info": summary.info,
-        }
 
 
 def decimal_time(time_ns: int, digits: int) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from qmon.packets.batch import ETHERNET
 
 _SLL, _SLL2 = 113, 276
-_TAGS = frozenset({0x8100, 0x88A8, 0x9100, 0x9200})
+TAGS = frozenset({0x8100, 0x88A8, 0x9100, 0x9200})
 _MOST_TAGS = 8
 _IPV4, _IPV6 = 0x0800, 0x86DD
 _ETHERTYPES = {_IPV4: "IPv4", _IPV6: "IPv6", 0x0806: "ARP", 0x8035: "RARP", 0x88CC: "LLDP", 0x8863: "PPPoE D"}
@@ -86,7 +86,7 @@ def _tagged(head: bytes, at: int, source: str | None, destination: str | None) -
     tags: list[tuple[int, int]] = []
     kind = _u16(head, at)
     at += 2
-    while kind in _TAGS and len(tags) < _MOST_TAGS and (tag := _u16(head, at)) is not None:
+    while kind in TAGS and len(tags) < _MOST_TAGS and (tag := _u16(head, at)) is not None:
         tags.append((kind, tag))
         kind = _u16(head, at + 2)
         at += 4

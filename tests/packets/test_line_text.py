@@ -87,14 +87,6 @@ def test_quiet_lines_have_the_ports() -> None:
     assert re.fullmatch(r"u1 Out 10\.0\.2\.15\.\d+ > 10\.0\.2\.2\.\d+ TCP length 0", words)
 
 
-def test_ports_and_hardware_addresses_in_records(tmp_path: Path) -> None:
-    path = write_pcap(tmp_path / "one.pcap", [frames()["vlan tcp"], frames()["arp who-has"]])
-    tagged, arp = (line.record() for line in lines(path))
-    assert (tagged["vlan"], tagged["source_mac"]) == ([5], "52:54:00:12:34:56")
-    assert tagged["destination_port"] == 80
-    assert (arp["vlan"], arp["source_port"], arp["destination_mac"]) == ([], None, "52:55:0a:00:02:02")
-
-
 @given(
     st.binary(max_size=120),
     st.sampled_from([1, 113, 276, 101, 0, 777]),
@@ -113,6 +105,4 @@ def test_any_bytes_in_any_style(frame: bytes, link_type: int, style: Style, time
     line = Line(1, time_ns, "u1", Direction.IN, link_type, frame, len(frame))
     said = LineText(style)(line)
     assert plain_lines(said).replace("\\t", "\t") == said
-    record = line.record()
-    assert record["length"] == len(frame)
     assert 0 <= link_header(frame, link_type).size <= len(frame)

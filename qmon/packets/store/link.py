@@ -18,7 +18,7 @@ PPP_OR_CISCO = 50
 PPP = (9, PPP_OR_CISCO)
 CISCO_HDLC = 104
 # AF_INET is 2 everywhere; AF_INET6 differs between Linux, the BSDs and Darwin.
-_FAMILIES = {2: IPV4, 10: IPV6, 24: IPV6, 28: IPV6, 30: IPV6}
+FAMILIES = {2: IPV4, 10: IPV6, 24: IPV6, 28: IPV6, 30: IPV6}
 _PPP_PROTOCOLS = {0x0021: IPV4, 0x0057: IPV6}
 
 
@@ -55,7 +55,7 @@ def _by_version(first: U8) -> U16:
 def _by_family(head: U8) -> U16:
     # In the byte order of the machine that captured, which is not always the file's: families are small numbers.
     little = head[:, 0].astype(np.uint16) | head[:, 1].astype(np.uint16) << 8
-    return _mapped(np.where(little != 0, little, _be16(head, 2)).astype(np.uint16), _FAMILIES)
+    return _mapped(np.where(little != 0, little, _be16(head, 2)).astype(np.uint16), FAMILIES)
 
 
 def _mapped(values: U16, meaning: dict[int, int]) -> U16:

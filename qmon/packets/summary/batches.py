@@ -20,10 +20,20 @@ from qmon.packets.batch import FrameBatch, Interface
 from qmon.packets.copying import I64, U8, U16, Mask, clipped_items_at
 from qmon.packets.store.conversations import Conversations
 from qmon.packets.store.decode import Headers, decode
-from qmon.packets.summary import LOOK_BYTES, internet, streams, summarise, tables, transport, worded
+from qmon.packets.summary import (
+    LOOK_BYTES,
+    Summary,
+    internet,
+    streams,
+    summarise,
+    tables,
+    transport,
+    worded,
+)
 from qmon.packets.summary.line import Line, ipv4, ipv6
 
-_ICMP, _TCP, _UDP = 1, 6, 17
+_ICMP, _TCP, _UDP, _SCTP = 1, 6, 17, 132
+_WITH_PORTS = frozenset({_TCP, _UDP, _SCTP})
 _SYN, _RST, _ACK = 2, 4, 16
 _ECHO_REPLY, _ECHO = 0, 8
 # The options of nearly every segment: two of padding, then time stamps (RFC 7323, appendix A).
@@ -49,25 +59,35 @@ _FLAGS = tuple(f" [{words}] Seq=" for words in transport.FLAG_WORDS)
 _ECHOES = {kind: f"{tables.ICMP_TYPES[kind]:20} id=0x" for kind in (_ECHO_REPLY, _ECHO)}
 
 
+# Source, destination and their ports.
+Ends = tuple[str, str, tuple[int, int] | None]
+ShowEnds = Callable[[str, str, tuple[int, int] | None], str]
+
+
 @dataclass(frozen=True, slots=True)
 class Summaries:
-    """The columns of n packets, a list each; `ends` is what the summariser's `show_ends` says of both addresses."""
+    """The columns of n packets, a list each.
+
+    `ends` is what the summariser's `show_ends` says of addresses and ports; the others are as in a `Summary`.
+    """
 
     ends: list[str]
     protocol: list[str]
+    payload_bytes: list[int]
     info: list[str]
 
 
 class Summariser:
     """Words batches of one source, in order; what is said of a conversation is kept from one batch to the next.
 
-    `show_ends` is given the text of source and destination.
+    `show_ends` is given what a `Summary` has of a packet's ends.
     """
 
-    def __init__(self, show_ends: Callable[[str, str], str]) -> None:
+    def __init__(self, show_ends: ShowEnds) -> None:
         self._show_ends = show_ends
         self._conversations = Conversations()
         # By flow and way, as `Conversations.assign` gives them.
+        self._pairs: dict[int, Ends] = {}
         self._ends: dict[int, str] = {}
         self._ports: dict[int, str] = {}
 
@@ -86,12 +106,13 @@ class Summariser:
         _word_datagrams(work, lambda rows: [ports[flows[row]] for row in rows])
         _word_segments(work, lambda rows: [ports[flows[row]] for row in rows])
         ends = list(map(self._ends.__getitem__, flows))
-        self._word_others(work, ends, link_types)
-        return Summaries(ends, work.protocol.tolist(), work.info.tolist())
+        self._word_others(work, flows, ends, link_types)
+        return Summaries(ends, work.protocol.tolist(), work.payload.tolist(), work.info.tolist())
 
     def _word_new(self, flows: list[int], headers: Headers) -> None:
         """Write down ends and ports of the conversations that were not seen before."""
         if len(self._ends) > _MOST_TEXTS:
+            self._pairs.clear()
             self._ends.clear()
             self._ports.clear()
         fresh = set(flows).difference(self._ends)
@@ -100,21 +121,23 @@ class Summariser:
         row_of = {flow: row for row, flow in enumerate(flows) if flow in fresh}
         rows = np.fromiter(row_of.values(), np.int64, len(row_of))
         sources, destinations = (one.tobytes() for one in headers.addresses(rows))
-        version = headers.version[rows].tolist()
+        version, protocol = headers.version[rows].tolist(), headers.protocol[rows].tolist()
         here, there = (
             port[rows].byteswap().tolist() for port in (headers.source_port, headers.destination_port)
         )
         for i, flow in enumerate(row_of):
             source, destination = sources[16 * i : 16 * i + 16], destinations[16 * i : 16 * i + 16]
+            ports = (here[i], there[i]) if protocol[i] in _WITH_PORTS else None
+            pair: Ends = ("", "", None)
             if version[i] == 4:
-                self._ends[flow] = self._show_ends(ipv4(source[:4]), ipv4(destination[:4]))
+                pair = ipv4(source[:4]), ipv4(destination[:4]), ports
             elif version[i] == 6:
-                self._ends[flow] = self._show_ends(ipv6(source), ipv6(destination))
-            else:
-                self._ends[flow] = ""
+                pair = ipv6(source), ipv6(destination), ports
+            self._pairs[flow] = pair
+            self._ends[flow] = self._show_ends(*pair)
             self._ports[flow] = f"{here[i]} → {there[i]}"
 
-    def _word_others(self, work: _Work, ends: list[str], link_types: U16) -> None:
+    def _word_others(self, work: _Work, flows: list[int], ends: list[str], link_types: U16) -> None:
         """Word, one by one, what was left."""
         left = ~work.done
         batch, plain = work.batch, work.plain
@@ -125,14 +148,16 @@ class Summariser:
         for row, at, end, protocol, version, length in zip(rows.tolist(), *lists, strict=True):
             begin = functools.partial(_carried, at=at, end=end, protocol=protocol, name=f"IPv{version}")
             summary = worded(batch.frame(row), length, begin)
-            work.protocol[row], work.info[row] = summary.protocol, summary.info
+            work.say_one(row, summary)
             if summary.source or summary.destination:
                 tunnels.append(row)
+            elif summary.ports != (pair := self._pairs[flows[row]])[2]:
+                ends[row] = self._show_ends(pair[0], pair[1], summary.ports)
         for row in np.flatnonzero(left & ~plain.usual).tolist() + tunnels:
             link_type = int(link_types[batch.interface[row]])
             summary = summarise(batch.frame(row), link_type, length=int(batch.length[row]))
-            work.protocol[row], work.info[row] = summary.protocol, summary.info
-            ends[row] = self._show_ends(summary.source, summary.destination)
+            work.say_one(row, summary)
+            ends[row] = self._show_ends(summary.source, summary.destination, summary.ports)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +179,7 @@ class _Work:
         self.batch, self.headers, self.plain = batch, headers, plain
         self.protocol = np.empty(len(batch), np.object_)
         self.info = np.empty(len(batch), np.object_)
+        self.payload = np.zeros(len(batch), np.int64)
         self.done = np.zeros(len(batch), np.bool_)
 
     def rows(self, protocol: int, header_bytes: int) -> I64:
@@ -167,16 +193,23 @@ class _Work:
         start = self.batch.offset[rows] + self.plain.transport[rows] + before
         return clipped_items_at(self.batch.data, size, start).reshape(-1, size)
 
-    def say(self, rows: I64, protocol: str, info: list[str]) -> None:
-        """Note what was found."""
+    def say_one(self, row: int, summary: Summary) -> None:
+        """Note what was found of one frame."""
+        self.protocol[row], self.info[row] = summary.protocol, summary.info
+        self.payload[row] = summary.payload_bytes
+
+    def say(self, rows: I64, protocol: str, payload: I64, info: list[str]) -> None:
+        """Note what was found of some."""
         self.info[rows] = info
         self.protocol[rows] = protocol
+        self.payload[rows] = payload
         self.done[rows] = True
 
 
 def _carried(line: Line, *, at: int, end: int, protocol: int, name: str) -> None:
     line.protocol = name
     line.limit(end)
+    line.payload = max(0, line.end - at)
     internet.carried(line, at, protocol)
 
 
@@ -215,7 +248,8 @@ def _word_pings(work: _Work) -> None:
         f"{_ECHOES[kind]}{identity:04x}, seq={sequence}/{swapped}"
         for kind, identity, sequence, swapped in zip(*lists, strict=True)
     ]
-    work.say(rows, "ICMP", info)
+    payload = np.maximum(work.plain.end[rows] - work.plain.transport[rows], 0)
+    work.say(rows, "ICMP", payload, info)
 
 
 def _word_datagrams(work: _Work, ports_of: Callable[[I64], list[str]]) -> None:
@@ -232,10 +266,11 @@ def _word_datagrams(work: _Work, ports_of: Callable[[I64], list[str]]) -> None:
     known |= head.view(np.uint32)[:, 3] == _STUN_COOKIE
     quick = (length == 0) | (length >= 8)
     quick &= empty | ~known
-    rows, carried = rows[quick], np.maximum(length[quick] - 8, 0).tolist()
-    work.say(
-        rows, "UDP", [f"{ports} Len={size}" for ports, size in zip(ports_of(rows), carried, strict=True)]
-    )
+    rows, said = rows[quick], length[quick]
+    payload = np.maximum(np.where(said > 0, said, work.plain.end[rows] - start[quick]) - 8, 0)
+    carried = np.maximum(said - 8, 0).tolist()
+    info = [f"{ports} Len={size}" for ports, size in zip(ports_of(rows), carried, strict=True)]
+    work.say(rows, "UDP", payload, info)
 
 
 def _word_segments(work: _Work, ports_of: Callable[[I64], list[str]]) -> None:
@@ -261,7 +296,7 @@ def _word_segments(work: _Work, ports_of: Callable[[I64], list[str]]) -> None:
         else f"{ports}{_FLAGS[flag]}{sequence} Win={window} Len={length}"
         for ports, flag, sequence, acknowledged, window, length in zip(ports_of(rows), *lists, strict=True)
     ]
-    work.say(rows, "TCP", info)
+    work.say(rows, "TCP", carried, info)
 
 
 def _may_speak(work: _Work, rows: I64, header_bytes: I64) -> Mask:

@@ -17,11 +17,11 @@ from tests.packets.traffic import damaged, frames
 FIXTURES = sorted((Path(__file__).parents[3] / "fixtures").glob("*/captures/*.pcap"))
 LINK_TYPES = (1, 113, 276, 0, 108, 101, 12, 228, 229, 9, 50, 104, 105, 252, 147)
 
-Rows = list[tuple[str, str, str]]
+Rows = list[tuple[str, str, int, str]]
 
 
-def _ends(source: str, destination: str) -> str:
-    return f"{source}|{destination}"
+def _ends(source: str, destination: str, ports: tuple[int, int] | None) -> str:
+    return f"{source}|{destination}|{ports}"
 
 
 def _one_by_one(batch: FrameBatch, interfaces: list[Interface]) -> Rows:
@@ -29,13 +29,14 @@ def _one_by_one(batch: FrameBatch, interfaces: list[Interface]) -> Rows:
     for i in range(len(batch)):
         link_type = interfaces[int(batch.interface[i])].link_type
         one = summarise(batch.frame(i), link_type, length=int(batch.length[i]))
-        rows.append((_ends(one.source, one.destination), one.protocol, one.info))
+        ends = _ends(one.source, one.destination, one.ports)
+        rows.append((ends, one.protocol, one.payload_bytes, one.info))
     return rows
 
 
 def _together(summariser: Summariser, batch: FrameBatch, interfaces: list[Interface]) -> Rows:
     worded = summariser.of(batch, interfaces)
-    return list(zip(worded.ends, worded.protocol, worded.info, strict=True))
+    return list(zip(worded.ends, worded.protocol, worded.payload_bytes, worded.info, strict=True))
 
 
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
