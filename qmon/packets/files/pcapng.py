@@ -15,16 +15,14 @@ import numpy as np
 
 from qmon.errors import DamagedFile
 from qmon.packets.batch import NO_TIME, Damage, Direction, FrameBatch, Interface, Names, Note
-from qmon.packets.copying import I64, U8, U32, U64, Mask, items_at
+from qmon.packets.copying import I64, U8, U32, U64, Mask
 from qmon.packets.files import notes
 from qmon.packets.files import pcapng_blocks as blocks
 from qmon.packets.files.feeding import Item, Reader, longest_frame
 from qmon.packets.files.pcapng_blocks import Clock, Described
+from qmon.packets.files.pcapng_walk import LEAST_BLOCK, Blocks, number_at, sound_blocks, words_at
 from qmon.packets.files.resync import LONGEST_BLOCK_BYTES, find_pcapng_block
-from qmon.packets.files.scan import Layout, walk
 
-LEAST_BLOCK = 12
-GUESS_BYTES = 2048
 MAX_INTERFACES = 0xFFFF
 _MANY_OPTIONS = f"no more than {blocks.MAX_OPTIONS:,} options were read"
 # Bytes before the frame in the three kinds of packet blocks.
@@ -45,6 +43,7 @@ class _Packets:
     start: I64
     end: I64
     kind: U32
+    big: Mask
     interface: U32
     stamp: U64
     captured: U32
@@ -90,13 +89,13 @@ class PcapngReader(Reader):
                 at = self._search(data, self._lost, at, items, final=final)
                 if self._lost is not None:
                     break
-            if len(data) - at >= LEAST_BLOCK and _number(data, at, "<") == blocks.SECTION:
+            if len(data) - at >= LEAST_BLOCK and number_at(data, at, "<") == blocks.SECTION:
                 self._turn(data, at)
             if not self._order:
                 break
-            at = self._sound_blocks(data, at, items)
-            if _is_turn(data, at, self._order):
-                continue
+            found, at, self._order = sound_blocks(data, at, self._order)
+            if len(found):
+                self._take(data, found, items)
             reason = self._is_damaged(data, at)
             if reason is None:
                 break
@@ -113,63 +112,41 @@ class PcapngReader(Reader):
     def _turn(self, data: U8, at: int) -> None:
         """A section begins: learn its byte order."""
         for order in "<>":
-            if _number(data, at + 8, order) == blocks.BYTE_ORDER_MAGIC:
+            if number_at(data, at + 8, order) == blocks.BYTE_ORDER_MAGIC:
                 self._order = order
                 return
         if not self._order:
             raise DamagedFile("this is not a pcapng capture: its byte order cannot be told", offset=0)
 
-    def _sound_blocks(self, data: U8, at: int, items: list[Item]) -> int:
-        """Take all whole and sound blocks of this byte order from `at` on; return where they end."""
-        start, stop = walk(data, at, len(data), self._layout(), _Guesser(data, at, self._order))
-        if not len(start):
-            return stop
-        kind_of = self._order + "u4"
-        head = items_at(data, 8, start).view(kind_of).reshape(-1, 2).astype(np.uint32)
-        kind, size = head[:, 0], head[:, 1].astype(np.int64)
-        end = np.append(start[1:], stop)
-        behind = items_at(data, 4, end - 4).view(kind_of).astype(np.int64)
-        sound = (size == behind) & (size == end - start) & (size % 4 == 0) & (size <= LONGEST_BLOCK_BYTES)
-        turned = (kind == blocks.SECTION) & (
-            items_at(data, 4, np.minimum(start + 8, len(data) - 4)).view(kind_of) != blocks.BYTE_ORDER_MAGIC
-        )
-        sound &= ~turned
-        if not sound.all():
-            count = int(np.argmin(sound))
-            stop = int(start[count])
-            start, end, kind = start[:count], end[:count], kind[:count]
-        self._take(data, start, end, kind, items)
-        return stop
-
-    def _take(self, data: U8, start: I64, end: I64, kind: U32, items: list[Item]) -> None:
+    def _take(self, data: U8, found: Blocks, items: list[Item]) -> None:
         """Take sound blocks, of any number of sections; their packets make one batch."""
+        kind = found.kind
         packet = (kind == blocks.ENHANCED_PACKET) | (kind == blocks.SIMPLE_PACKET) | (kind == blocks.PACKET)
         # All interfaces of these sections in a row, and where each section's begin there.
         table = list(self._section)
         bases, firsts = [0], [0]
-        for index in np.flatnonzero(~packet).tolist():
-            if kind[index] == blocks.SECTION:
+        others = np.flatnonzero(~packet)
+        columns = (found.start, found.end, kind, found.big)
+        rows = (column[others].tolist() for column in columns)
+        for index, start, end, what, big in zip(others.tolist(), *rows, strict=True):
+            if what == blocks.SECTION:
                 self._section = []
                 self._taken.clear()
                 bases.append(len(table))
                 firsts.append(index)
-            body = data[int(start[index]) + 8 : int(end[index]) - 4].tobytes()
+            body = data[start + 8 : end - 4].tobytes()
             described = len(self._section)
-            self._other_block(int(kind[index]), body, int(start[index]), items)
+            self._other_block(what, body, ">" if big else "<", start, items)
             table += self._section[described:]
         if packet.any():
             part = np.repeat(np.arange(len(bases)), np.diff([*firsts, len(kind)]))[packet]
             base, stop = np.array(bases), np.array([*bases[1:], len(table)])
             sections = _Sections(table, base[part], (stop - base)[part])
-            self._packets(data, start[packet], end[packet], kind[packet], sections, items)
-
-    def _layout(self) -> Layout:
-        return Layout(4, 0, LEAST_BLOCK, self._order)
+            self._packets(data, found.select(packet), sections, items)
 
     # Blocks that are no packets
 
-    def _other_block(self, kind: int, body: bytes, at: int, items: list[Item]) -> None:
-        order = self._order
+    def _other_block(self, kind: int, body: bytes, order: str, at: int, items: list[Item]) -> None:
         if kind == blocks.SECTION and len(body) >= 16:
             comments = blocks.comments(body[16:], order)
             items.extend(Note(NO_TIME, comment, "comment") for comment in comments)
@@ -210,15 +187,13 @@ class PcapngReader(Reader):
 
     # Packets
 
-    def _packets(
-        self, data: U8, start: I64, end: I64, kind: U32, sections: _Sections, items: list[Item]
-    ) -> None:
-        room = (end - start) >= np.where(kind == blocks.SIMPLE_PACKET, 16, 32)
-        self._complain(start[~room], "a packet block is too short for a packet", items)
+    def _packets(self, data: U8, found: Blocks, sections: _Sections, items: list[Item]) -> None:
+        room = (found.end - found.start) >= np.where(found.kind == blocks.SIMPLE_PACKET, 16, 32)
+        self._complain(found.start[~room], "a packet block is too short for a packet", items)
         if not room.any():
             return
         sections = sections.select(room)
-        packets = self._heads(data, start[room], end[room], kind[room], sections)
+        packets = self._heads(data, found.select(room), sections)
         known = packets.interface < sections.count
         self._complain(packets.start[~known], "a packet of an interface that was never described", items)
         packets = packets.select(known)
@@ -253,23 +228,24 @@ class PcapngReader(Reader):
         if len(start):
             items.append(Damage(self.position + int(start[0]), reason, 0, count=len(start)))
 
-    def _heads(self, data: U8, start: I64, end: I64, kind: U32, sections: _Sections) -> _Packets:
-        order = self._order
+    def _heads(self, data: U8, found: Blocks, sections: _Sections) -> _Packets:
+        start, end, kind, big = found.start, found.end, found.kind, found.big
         # Simple blocks may be shorter than the bytes read here, but not shorter than 16.
         within = np.minimum(start, len(data) - 28) if len(data) >= 28 else start
         if len(data) < 28:
             data = np.concatenate((data, np.zeros(28, np.uint8)))
-        head = items_at(data, 28, within).view(order + "u4").reshape(-1, 7).astype(np.uint32)
+        head = words_at(data, 28, within, big)
         interface, stamp = head[:, 2], head[:, 3].astype(np.uint64) << np.uint64(32) | head[:, 4]
         captured, length = head[:, 5], head[:, 6]
         frame = start + 28
         old = kind == blocks.PACKET
         if old.any():
             # The interface is the first half of that word, whatever the order; the other half counts drops.
-            interface = np.where(old, interface >> 16 if order == ">" else interface & 0xFFFF, interface)
+            first = np.where(big, interface >> 16, interface & 0xFFFF)
+            interface = np.where(old, first, interface)
         simple = kind == blocks.SIMPLE_PACKET
         if simple.any():
-            wire = items_at(data, 4, start + 8).view(order + "u4").astype(np.uint32)
+            wire = words_at(data, 4, start + 8, big)[:, 0]
             limits = [one.interface.snaplen or 0xFFFF_FFFF for one in sections.table]
             snaplen = np.array([*limits, 0xFFFF_FFFF], np.uint32)[sections.base]
             held = np.minimum(np.minimum(wire, snaplen), (end - start - 16).astype(np.uint32))
@@ -277,7 +253,7 @@ class PcapngReader(Reader):
             stamp = np.where(simple, np.uint64(0), stamp)
             captured, length = np.where(simple, held, captured), np.where(simple, wire, length)
             frame = np.where(simple, start + 12, frame)
-        return _Packets(start, end, kind, interface, stamp, captured, length, frame)
+        return _Packets(start, end, kind, big, interface, stamp, captured, length, frame)
 
     def _batch(self, data: U8, packets: _Packets, table: list[Described], items: list[Item]) -> FrameBatch:
         """Make a batch; what options say besides a direction goes to `items`, before it."""
@@ -291,15 +267,15 @@ class PcapngReader(Reader):
         comments: list[tuple[int, str]] = []
         if has.any():
             rows = np.flatnonzero(has)
-            first = items_at(data, 8, options[rows]).view(self._order + "u4").reshape(-1, 2)
+            first = words_at(data, 8, options[rows], packets.big[rows])
             # An options list that begins with the flags and, being of 12 or 8 bytes, has nothing else.
-            code = struct.unpack(self._order + "I", struct.pack(self._order + "HH", blocks.EPB_FLAGS, 4))[0]
+            code = np.where(packets.big[rows], blocks.EPB_FLAGS << 16 | 4, 4 << 16 | blocks.EPB_FLAGS)
             plain = (first[:, 0] == code) & (packets.end[rows] - 4 - options[rows] <= 12)
             direction[rows[plain]] = _DIRECTION[first[plain, 1] & 3]
             for row in rows[~plain].tolist():
                 value = data[int(options[row]) : int(packets.end[row]) - 4].tobytes()
                 direction[row] = self._options(
-                    value, row, int(time_ns[row]), int(index[row]), comments, items
+                    value, row, packets.big[row], int(time_ns[row]), int(index[row]), comments, items
                 )
         return FrameBatch(
             data=data,
@@ -334,15 +310,17 @@ class PcapngReader(Reader):
         self,
         value: bytes,
         row: int,
+        big: bool,
         time_ns: int,
         interface: int,
         comments: list[tuple[int, str]],
         items: list[Item],
     ) -> int:
         """Read one packet's options; return its direction."""
+        order = ">" if big else "<"
         direction = int(Direction.UNKNOWN)
         count = 0
-        for count, (code, content) in enumerate(blocks.options(value, self._order), 1):  # noqa: B007
+        for count, (code, content) in enumerate(blocks.options(value, order), 1):  # noqa: B007
             if code == blocks.OPT_COMMENT:
                 told = blocks.text(content)
                 note = notes.from_comment(told)
@@ -351,9 +329,9 @@ class PcapngReader(Reader):
                 else:
                     items.append(note)
             elif code == blocks.EPB_FLAGS and len(content) == 4:
-                direction = int(_DIRECTION[struct.unpack(self._order + "I", content)[0] & 3])
+                direction = int(_DIRECTION[struct.unpack(order + "I", content)[0] & 3])
             elif code == blocks.EPB_DROPCOUNT and len(content) == 8:
-                dropped = struct.unpack(self._order + "Q", content)[0]
+                dropped = struct.unpack(order + "Q", content)[0]
                 if dropped:
                     items.append(
                         Note(time_ns, f"{dropped} packets were lost before this one", "gap", interface)
@@ -369,7 +347,7 @@ class PcapngReader(Reader):
         self.need = LEAST_BLOCK
         if at + LEAST_BLOCK > len(data):
             return None
-        size = _number(data, at + 4, self._order)
+        size = number_at(data, at + 4, self._order)
         if size < LEAST_BLOCK or size % 4 or size > LONGEST_BLOCK_BYTES:
             return f"a block claims {size} bytes, which cannot be"
         if at + size > len(data):
@@ -388,39 +366,3 @@ class PcapngReader(Reader):
         items.append(Damage(lost.offset, lost.reason, self.position + at - lost.offset))
         self._lost = None
         return at
-
-
-class _Guesser:
-    """Guesses where blocks may begin: where an enhanced packet's type stands, and its length also ends it."""
-
-    def __init__(self, data: U8, at: int, order: str) -> None:
-        self._data = data
-        self._at = at
-        self._order = order
-
-    def __call__(self, near: I64) -> I64:
-        # Blocks begin in steps of four bytes from where one begins.
-        near = near - (near - self._at) % 4
-        near = near[near + GUESS_BYTES <= len(self._data)]
-        kind = self._order + "u4"
-        words = items_at(self._data, GUESS_BYTES, near).view(kind).reshape(len(near), GUESS_BYTES // 4)
-        hit = words[:, :-1] == blocks.ENHANCED_PACKET
-        where = hit.argmax(axis=1)
-        which = np.arange(len(near))
-        size = words[which, where + 1].astype(np.int64)
-        found = near + where * 4
-        likely = hit[which, where] & (size >= 32) & (found + size <= len(self._data))
-        found, size = found[likely], size[likely]
-        result: I64 = found[items_at(self._data, 4, found + size - 4).view(kind) == size]
-        return result
-
-
-def _number(data: U8, at: int, order: str) -> int:
-    return int(struct.unpack_from(order + "I", data.data, at)[0])
-
-
-def _is_turn(data: U8, at: int, order: str) -> bool:
-    """Say whether a section of the other byte order begins here."""
-    if at + LEAST_BLOCK > len(data) or _number(data, at, "<") != blocks.SECTION:
-        return False
-    return _number(data, at + 8, "<" if order == ">" else ">") == blocks.BYTE_ORDER_MAGIC

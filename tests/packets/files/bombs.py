@@ -46,6 +46,11 @@ def sections() -> bytes:
     return (section() + interface() + packet(b"x" * 4)) * 10_000
 
 
+def sections_of_both_orders() -> bytes:
+    one, two = (section(order) + interface(order) + packet(b"x" * 4, order=order) for order in "<>")
+    return (one + two) * 10_000
+
+
 def bad_packets() -> bytes:
     return section() + interface() + packet(b"x" * 4, which=7) * 200_000
 
@@ -71,6 +76,7 @@ ALL = {
         statistics,
         journal,
         sections,
+        sections_of_both_orders,
         bad_packets,
         a_huge_frame,
         a_huge_block,

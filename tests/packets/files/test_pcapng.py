@@ -162,6 +162,28 @@ def test_sections_of_both_byte_orders_one_after_the_other() -> None:
     assert [item.link_type for item in of(Interface, items)] == [1, 113]
 
 
+def test_sections_may_turn_as_often_as_they_like() -> None:
+    def one(order: str, number: int) -> bytes:
+        flags = option(2, struct.pack(order + "I", 1 + number % 2), order)
+        old = block(2, struct.pack(order + "HHIIII", 0, 5, 0, number, 3, 9) + b"old", order)
+        simple = block(3, struct.pack(order + "I", 4) + b"simp", order)
+        new = packet(b"%d" % number, number, order=order, options=flags)
+        return section(order) + interface(order) + new + old + simple
+
+    chance = random.Random(3)
+    orders = [order for _ in range(60) for order in chance.choice("<>") * chance.choice((1, 1, 1, 40))]
+    data = b"".join(one(order, number) for number, order in enumerate(orders))
+    for items in (read(data), read(data, *range(1000, len(data), 1777))):
+        assert not of(Damage, items)
+        found = joined(items)
+        assert frames_of(items) == [
+            frame for number in range(len(orders)) for frame in (b"%d" % number, b"old", b"simp")
+        ]
+        assert found.time_ns[::3].tolist() == [number * 1000 for number in range(len(orders))]
+        assert found.direction[::3].tolist() == [1 + number % 2 for number in range(len(orders))]
+        assert found.length[1::3].tolist() == [9] * len(orders)
+
+
 def test_files_joined_end_to_end_keep_their_interfaces_apart() -> None:
     same = section() + interface() + interface() + packet(b"a", which=1)
     items = read(same + same)
