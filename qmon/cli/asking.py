@@ -54,3 +54,14 @@ def leave(yes: bool) -> MaySend:
         return await aside(lambda: click.confirm(question, default=False, err=True), timeout_s=None)
 
     return may_send
+
+
+def nobody(netdev: str, address: str | None) -> None:
+    """Say that the guest does not answer at all."""
+    from qmon.cli import output
+
+    whom = address or "any address of the guest's network"
+    output.error(
+        f"nobody on {netdev} answers for {whom}",
+        "The guest's driver may not be loaded, its interface down, or its address another one.",
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from qmon.cli import output as out
-from qmon.cli.asking import SENDS, leave, netdev_option, speaker_options
+from qmon.cli.asking import SENDS, leave, netdev_option, nobody, speaker_options
 from qmon.cli.context import Context
 from qmon.errors import ExitCode
 
@@ -97,11 +97,13 @@ async def _ping(context: Context, asked: _Asked) -> int:
 
     async with (
         open_place(context.target(), asked.netdev, may_send=leave(asked.yes)) as place,
-        speaking(place, asked.source, guest=asked.address) as us,
+        speaking(place, asked.source, about=asked.address) as us,
     ):
         guest = await find_guest(place, us, asked.address, six=asked.six)
         if guest is None:
-            _say_silence(place, asked)
+            nobody(place.netdev.id, asked.address)
+            if asked.json:
+                out.document({"replies": [], "sent": 0, "received": 0})
             return ExitCode.FAILED
         if not asked.json:
             out.data(_heading(place, us, guest))
@@ -122,16 +124,6 @@ async def _until_enough(place: Place, us: Neighbour, guest: Found, asked: _Asked
         if task is not None:
             task.uncancel()
         return pinger.outcome
-
-
-def _say_silence(place: Place, asked: _Asked) -> None:
-    whom = asked.address or "any address of the guest's network"
-    out.error(
-        f"nobody on {place.netdev.id} answers for {whom}",
-        "Its driver may not be loaded, its interface down, or its address another one.",
-    )
-    if asked.json:
-        out.document({"replies": [], "sent": 0, "received": 0})
 
 
 def _heading(place: Place, us: Neighbour, guest: Found) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,12 +17,23 @@ from qmon.packets.dissect import loading
 LEAST_FRAME_BYTES = 60
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 
+_LOADING = threading.Lock()
 _MODULES = ("layers.l2", "layers.inet", "layers.inet6", "layers.dns", "layers.dhcp", "packet")
 
 
-@functools.cache
 def layers() -> Any:
     """Return a namespace with every name of the layers that are used here (`Ether`, `ARP`, `IP`, …)."""
+    with _LOADING:
+        return _loaded()
+
+
+def load_early() -> None:
+    """Begin to load them, for those who will soon need them: it takes some 0.3 s, and attaching to a VM waits."""
+    threading.Thread(target=layers, daemon=True, name="load scapy").start()
+
+
+@functools.cache
+def _loaded() -> Any:
     loading.library()
     found: dict[str, Any] = {}
     for name in _MODULES:

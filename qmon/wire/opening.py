@@ -6,6 +6,7 @@ other machines may live without being allowed to.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from qmon.monitor.discovery import seen
 from qmon.network.inspect import inspect
 from qmon.network.model import Netdev, Network, Nic
 from qmon.wire.injection import Toward
+from qmon.wire.layers import load_early
 from qmon.wire.neighbour import Neighbour, is_free, made_up_mac, parse_source, present
 from qmon.wire.subnet import Subnet, around, free_addresses, user_subnet
 from qmon.wire.wire import PPS, Wire, polled
@@ -45,6 +47,7 @@ class Place:
     subnet: Subnet | None = None
     used: set[str] = field(default_factory=set)
     may_send: MaySend | None = None
+    allowed: bool = False
 
     @property
     def nic(self) -> Nic | None:
@@ -58,11 +61,12 @@ class Place:
 
     async def allow_network(self, why: str) -> None:
         """Make sure that frames may be sent toward the network; `UsageError` where that was not allowed."""
-        if self.alone:
+        if self.alone or self.allowed:
             return
-        if self.may_send is None or not await self.may_send(
+        self.allowed = self.may_send is not None and await self.may_send(
             f"{self.netdev.id} is a {self.netdev.type} network: other machines may be on it. {why}"
-        ):
+        )
+        if not self.allowed:
             raise UsageError(
                 f"nothing was sent toward the network of {self.netdev.id} ({self.netdev.type}): "
                 "other machines may be on it",
@@ -75,6 +79,7 @@ async def open_place(
     target: Target | None, netdev: str | None, *, pps: float | None = PPS, may_send: MaySend | None = None
 ) -> AsyncIterator[Place]:
     """Attach, choose the netdev and tap it; at the end nothing of ours is in the VM."""
+    load_early()
     async with AsyncExitStack() as stack:
         vm = await stack.enter_async_context(FollowedVm(target, CaptureOptions(events=False)))
         if vm.session is None:
@@ -113,30 +118,35 @@ def nics_on(network: Network, netdev: Netdev) -> tuple[Nic, ...]:
 
 
 @asynccontextmanager
-async def speaking(place: Place, source: str | None, *, guest: str | None = None) -> AsyncIterator[Neighbour]:
+async def speaking(place: Place, source: str | None, *, about: str | None = None) -> AsyncIterator[Neighbour]:
     """Give, for the length of the block, somebody to speak as, who answers to those who ask where he is.
 
-    `source` is ``ADDR[,MAC]`` of the user's choice; `guest` an address that the guest has.
+    `source` is ``ADDR[,MAC]`` of the user's choice; `about` the address that will be asked.
     """
     mac = made_up_mac(place.vm.known.name or place.vm.known.address, place.netdev.id)
-    us = parse_source(source, mac) if source else await _made_up(place, mac, guest)
-    refuse_impostor(place, us, guest)
+    us = parse_source(source, mac) if source else await _made_up(place, mac, _ipv4(about))
+    refuse_impostor(place, us, about)
     async with present(place.wire, us):
         yield us
 
 
-async def _made_up(place: Place, mac: str, guest: str | None) -> Neighbour:
+def _ipv4(text: str | None) -> str | None:
+    try:
+        return str(ipaddress.IPv4Address(text or ""))
+    except ValueError:
+        return None
+
+
+async def _made_up(place: Place, mac: str, about: str | None) -> Neighbour:
     subnet = place.subnet
-    if guest is not None and ":" in guest:
-        guest = None
-    if guest is not None and (subnet is None or guest not in subnet):
-        subnet = around(guest)
+    if subnet is None and about is not None:
+        subnet = around(about)
     if subnet is None:
         raise UsageError(
             f"no address on {place.netdev.id} is known that qmon could ask from",
-            hint="Name one that nobody uses with --source ADDR, or the guest's own as the command's ADDRESS.",
+            hint="Name one that nobody uses, in the guest's network: --source ADDR.",
         )
-    used = place.used | ({guest} if guest else set())
+    used = place.used | ({about} if about else set())
     for number, address in enumerate(free_addresses(subnet, used)):
         if place.alone:
             return Neighbour(mac, address)
@@ -151,11 +161,11 @@ async def _made_up(place: Place, mac: str, guest: str | None) -> Neighbour:
     )
 
 
-def refuse_impostor(place: Place, us: Neighbour, guest: str | None) -> None:
+def refuse_impostor(place: Place, us: Neighbour, about: str | None) -> None:
     """Refuse to speak as the guest or as a router: that would take their place."""
     taken = {one.mac.lower() for one in place.network.nics if one.mac}
     own = place.subnet.own if place.subnet else frozenset()
-    if us.address in own or us.address in place.used or us.address == guest:
+    if us.address in own or us.address in place.used or us.address == about:
         raise UsageError(
             f"--source: {us.address} is in use: qmon does not speak as the guest or as its router"
         )

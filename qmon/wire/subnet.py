@@ -6,7 +6,7 @@ Owns the choice of addresses for a made-up neighbour. Must never give one that i
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from qmon.network.model import Netdev
@@ -61,10 +61,17 @@ def _of_stack(stack: UserStack) -> Subnet:
     )
 
 
-def around(address: str, *, bits: int | None = None, router: str | None = None) -> Subnet:
+def around(
+    address: str,
+    *,
+    bits: int | None = None,
+    router: str | None = None,
+    dns: tuple[str, ...] = (),
+    own: Iterable[str] = (),
+) -> Subnet:
     """Return the network that an address is in; where the length of its prefix is not known it is assumed."""
     network = ipaddress.IPv4Network((address, bits or _ASSUMED_BITS), strict=False)
-    return Subnet(network, router, own=frozenset(filter(None, [router])), exact=bits is not None)
+    return Subnet(network, router, dns, own=frozenset(own), exact=bits is not None)
 
 
 def free_addresses(subnet: Subnet, used: Collection[str] = ()) -> Iterator[str]:
