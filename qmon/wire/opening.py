@@ -19,6 +19,7 @@ from qmon.monitor.address import Target
 from qmon.monitor.discovery import seen
 from qmon.network.inspect import inspect
 from qmon.network.model import Netdev, Network, Nic
+from qmon.wire.headers import header_of
 from qmon.wire.injection import Toward
 from qmon.wire.layers import load_early
 from qmon.wire.neighbour import Neighbour, is_free, made_up_mac, parse_source, present
@@ -86,12 +87,14 @@ async def open_place(
             raise Refused(f"the monitor was lost as soon as it was attached to: {vm.monitor_note}")
         network = await inspect(vm.session)
         chosen = choose(network, netdev)
-        wire = await stack.enter_async_context(Wire(vm, chosen.id, pps=pps))
+        nics = nics_on(network, chosen)
+        header = header_of(network, chosen, nics[0] if nics else None, vm.known.pid)
+        wire = await stack.enter_async_context(Wire(vm, chosen.id, header=header, pps=pps))
         await stack.enter_async_context(polled(vm))
         process = vm.known.vm or await seen(vm.known.pid)
         networks = process.networks if process else ()
         subnet = user_subnet(chosen, networks)
-        yield Place(vm, wire, network, chosen, nics_on(network, chosen), networks, subnet, may_send=may_send)
+        yield Place(vm, wire, network, chosen, nics, networks, subnet, may_send=may_send)
 
 
 def choose(network: Network, named: str | None) -> Netdev:

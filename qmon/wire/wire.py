@@ -84,13 +84,15 @@ class Ear:
 class Wire:
     """A netdev spoken on, as `async with`; leaving takes everything out of the VM again.
 
-    `header` is what the netdev wants before each frame. Whoever polls the followed VM makes the ears hear.
+    `header` tells what the netdev wants before a frame. Whoever polls the followed VM makes the ears hear.
     """
 
-    def __init__(self, vm: FollowedVm, netdev: str, *, header: bytes = b"", pps: float | None = PPS) -> None:
+    def __init__(
+        self, vm: FollowedVm, netdev: str, *, header: Callable[[], bytes] = bytes, pps: float | None = PPS
+    ) -> None:
         self.vm = vm
         self.netdev = netdev
-        self.header = header
+        self._header = header
         self.sent = 0
         self._pps = pps
         self._injections: dict[Toward, Injection] = {}
@@ -126,7 +128,7 @@ class Wire:
         await self._keep_rate()
         sent = Sent(frame, toward, time.time_ns())
         self._await(sent)
-        await injection.send(self.header + frame)
+        await injection.send(self._header() + frame)
         self.sent += 1
         return sent
 

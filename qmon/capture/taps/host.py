@@ -93,10 +93,10 @@ def interface_of(network: Network, netdev: str, pid: int) -> str:
         raise Refused(f"{netdev} has no interface on the host")
     if found := _IFNAME.search(info):
         return found[1]
-    if (found := _FD.search(info)) and (name := _tun_name(pid, found[1])):
+    if (found := _FD.search(info)) and (name := tun_name(pid, found[1])):
         return name
     named = {match[1] for other in network.netdevs if (match := _IFNAME.search(other.info))}
-    others = {name for entry in _descriptors(pid) if (name := _tun_name(pid, entry))} - named
+    others = {name for entry in _descriptors(pid) if (name := tun_name(pid, entry))} - named
     if len(others) != 1:
         raise Refused(f"which interface of the host belongs to {netdev} cannot be seen")
     return others.pop()
@@ -109,7 +109,7 @@ def _descriptors(pid: int) -> list[str]:
         return []
 
 
-def _tun_name(pid: int, descriptor: str) -> str | None:
+def tun_name(pid: int, descriptor: str) -> str | None:
     """Return the interface behind a descriptor of /dev/net/tun (its fdinfo has a line "iff")."""
     try:
         text = Path(f"/proc/{pid}/fdinfo/{descriptor}").read_text(encoding="ascii", errors="replace")
