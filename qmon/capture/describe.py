@@ -11,7 +11,9 @@ from qmon.network.userstack import Options, user_stack
 from qmon.text import plain
 
 _FIRST_WITHOUT_HEADERS = Version(8, 0, 0)
-_HEADER_BACKENDS = frozenset({"tap", "bridge"})
+HEADER_BACKENDS = frozenset({"tap", "bridge"})
+# Beside all of virtio: models that leave work to a tap by its header (hw/net/{e1000e_core,igb_core,vmxnet3}.c).
+_HEADER_MODELS = frozenset({"e1000e", "igb", "vmxnet3"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,14 @@ def describe(network: Network, netdev_id: str, version: Version, *, mirrored: bo
 
 def _may_have_headers(netdev: Netdev, nic: Nic | None, version: Version | None) -> bool:
     # Seen on 7.2; since 8.0 QEMU leaves the header out of its dumps (net/dump.c).
-    if netdev.type not in _HEADER_BACKENDS or (version and version >= _FIRST_WITHOUT_HEADERS):
+    if netdev.type not in HEADER_BACKENDS or (version and version >= _FIRST_WITHOUT_HEADERS):
         return False
-    return nic is None or nic.model is None or nic.model.startswith("virtio")
+    return nic is None or nic.model is None or shares_headers(nic.model)
+
+
+def shares_headers(model: str) -> bool:
+    """Say whether frames between a NIC of this model and a tap may carry virtio-net headers."""
+    return model.startswith("virtio") or model in _HEADER_MODELS
 
 
 def _mac(nic: Nic | None) -> bytes | None:

@@ -15,35 +15,31 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+from qmon.capture.describe import HEADER_BACKENDS, shares_headers
 from qmon.capture.taps.host import interface_of, tun_name
 from qmon.errors import Refused
 from qmon.network.model import Netdev, Network, Nic
 
 # linux/if_tun.h, and the number that pidfd_getfd(2) has on every machine.
 _TUNGETVNETHDRSZ, _PIDFD_GETFD = 0x800454D7, 438
-_WITH_HEADERS = frozenset({"tap", "bridge"})
-_ALWAYS_SHORT = frozenset({"e1000e", "igb", "vmxnet3"})
 _SHORT, _LONG, _LONGEST = 10, 12, 20
 
 
 def header_of(network: Network, netdev: Netdev, nic: Nic | None, pid: int | None) -> Callable[[], bytes]:
     """Return what tells the header that a netdev wants now; the guest's driver may change it at any time."""
     model = (nic.model or "") if nic else ""
-    if netdev.type not in _WITH_HEADERS or netdev.hub is not None:
+    if netdev.type not in HEADER_BACKENDS or netdev.hub is not None or not shares_headers(model):
         return bytes
-    if model in _ALWAYS_SHORT:
-        return lambda: bytes(_SHORT)
-    if not model.startswith("virtio"):
-        return bytes
-    find = _Tap(network, netdev.id, pid)
-    return lambda: bytes(find.header_bytes())
+    tap = _Tap(network, netdev.id, pid, _LONG if model.startswith("virtio") else _SHORT)
+    return lambda: bytes(tap.header_bytes())
 
 
 class _Tap:
-    """QEMU's descriptor of a tap, asked for the length of its headers; where that is forbidden, a modern driver's."""
+    """QEMU's descriptor of a tap, asked for the length of its headers; `likely` is it where asking is forbidden."""
 
-    def __init__(self, network: Network, netdev: str, pid: int | None) -> None:
+    def __init__(self, network: Network, netdev: str, pid: int | None, likely: int) -> None:
         self._pid = pid
+        self._likely = likely
         self._descriptor = _descriptor_of(network, netdev, pid) if pid is not None else None
 
     def __repr__(self) -> str:
@@ -51,12 +47,12 @@ class _Tap:
 
     def header_bytes(self) -> int:
         if self._pid is None or self._descriptor is None:
-            return _LONG
+            return self._likely
         try:
             size = _asked(self._pid, self._descriptor)
         except OSError:
-            return _LONG
-        return size if 0 <= size <= _LONGEST else _LONG
+            return self._likely
+        return size if 0 <= size <= _LONGEST else self._likely
 
 
 def _descriptor_of(network: Network, netdev: str, pid: int) -> int | None:
