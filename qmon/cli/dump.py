@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from qmon.cli import output, recording
+from qmon.cli.completing import complete_file, complete_netdev
 from qmon.cli.context import Context
 from qmon.cli.dump_output import Asked, check, check_words, open_output, stop_of
 from qmon.cli.limit import limit_option
@@ -36,10 +37,17 @@ if TYPE_CHECKING:
     "netdevs",
     multiple=True,
     metavar="ID",
+    shell_complete=complete_netdev,
     help="Which netdev; repeats. With several VMs: VM/ID.",
 )
 @click.option("--all", "every", is_flag=True, help="Every netdev, and those that are plugged in later.")
-@click.option("-w", "file", metavar="FILE", help="Write a capture file; - is standard output.")
+@click.option(
+    "-w",
+    "file",
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="Write a capture file; - is standard output.",
+)
 @click.option("-F", "form", type=click.Choice(["pcap", "pcapng"]), help="Its format. Default: by the suffix.")
 @click.option("-c", "count", type=click.IntRange(min=1), metavar="N", help="End after N packets.")
 @click.option(

@@ -7,6 +7,7 @@ import click
 from qmon.cli import output as out
 from qmon.cli.changing import Manner, change_options
 from qmon.cli.context import Context
+from qmon.cli.groups import CommandGroup
 from qmon.network import change
 from qmon.network.answering import WAIT_S, wait_answer
 from qmon.network.forward import open_warnings
@@ -14,12 +15,13 @@ from qmon.network.model import Forward
 
 
 @click.group(
+    cls=CommandGroup,
     epilog="\b\nExamples:\n"
     "  qmon forward add 2222:22\n"
     "  qmon forward add 8000-8010:8000\n"
     "  qmon forward add 0.0.0.0:5353:53/udp --netdev u1\n"
     "  qmon forward add 0:80       # the kernel chooses the port, which is printed\n"
-    "  qmon forward rm 2222"
+    "  qmon forward rm 2222",
 )
 def forward() -> None:
     """Host ports forwarded into the guest: list, add, remove."""

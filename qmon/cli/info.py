@@ -8,12 +8,13 @@ import click
 
 from qmon.cli import output as out
 from qmon.cli.context import Context
+from qmon.cli.groups import CommandGroup
 from qmon.monitor.hmp import Connection, Endpoint, UsernetStack
 from qmon.network import inspect
 from qmon.network.model import Filter, Netdev, Network, Nic
 
 
-@click.group(epilog="\b\nExamples:\n  qmon info network\n  qmon info usernet -o json")
+@click.group(cls=CommandGroup, epilog="\b\nExamples:\n  qmon info network\n  qmon info usernet -o json")
 def info() -> None:
     """Show the VM's networks, or the connections of its user-mode stacks."""
 

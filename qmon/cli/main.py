@@ -14,10 +14,13 @@ from io import StringIO
 from typing import NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from qmon import __version__
 from qmon.cli import output, streams
+from qmon.cli.completing import complete_netdev, complete_vm
 from qmon.cli.context import Context
+from qmon.cli.groups import CommandGroup
 from qmon.cli.limit import limit_option
 from qmon.errors import ExitCode, QmonError
 
@@ -48,11 +51,22 @@ _COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("events", "qmon.cli.monitor:events", "Print the VM's QMP events as they come."),
     ("run", "qmon.cli.run:run", "Start a VM and watch it from its first packet."),
     ("demo", "qmon.cli.demo:demo", "A tiny VM with real traffic, and the dashboard on it."),
+    (
+        "completion",
+        "qmon.cli.completion:completion",
+        "Print the code that makes a shell complete qmon's words.",
+    ),
 )
 
+# Words that others use for what is called otherwise here.
+_MEANT = {"capture": "dump", "tcpdump": "dump", "record": "dump", "tshark": "read", "list": "ls", "ps": "ls"}
+_MEANT |= {"network": "info network", "usernet": "info usernet", "link": "nic up", "monitor": "hmp"}
 
-class LazyGroup(click.Group):
+
+class LazyGroup(CommandGroup):
     """A group whose commands are imported when they are named, not when they are listed."""
+
+    meant = _MEANT
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the names in the order of the table."""
@@ -68,10 +82,17 @@ class LazyGroup(click.Group):
                 return command
         return None
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """Write the list of commands from the table alone."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, about) for name, _, about in _COMMANDS])
+    def about(self, ctx: click.Context, name: str) -> str | None:  # noqa: ARG002
+        """Return what a command does, from the table alone."""
+        return next((about for one, _, about in _COMMANDS if one == name), None)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete names from the table; options and their values as click does."""
+        if not incomplete[:1].isalnum() and incomplete:
+            return super().shell_complete(ctx, incomplete)
+        return [
+            CompletionItem(name, help=about) for name, _, about in _COMMANDS if name.startswith(incomplete)
+        ]
 
 
 @click.group(
@@ -79,18 +100,28 @@ class LazyGroup(click.Group):
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Without a command: the dashboard. Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no "
-    "such VM or cannot attach, 124 a deadline passed.",
+    "such VM or cannot attach, 124 a deadline passed.\n\n\b\nExamples:\n"
+    "  qmon demo\n"
+    "  qmon ls\n"
+    "  qmon --vm web info network\n"
+    "  qmon --vm /tmp/my-vm.qmp dump -i u1 port 53",
 )
 @click.option(
     "--vm",
     "vms",
     multiple=True,
     metavar="VM",
+    shell_complete=complete_vm,
     help="The VM: its name, pid:N, a monitor socket's path, unix:PATH or HOST:PORT. Default: $QMON_VM, else "
     "the only VM running here. Repeats for dump and wireshark.",
 )
 @click.option(
-    "--netdev", "netdevs", multiple=True, metavar="ID", help="Dashboard: tap only this netdev (repeats)."
+    "--netdev",
+    "netdevs",
+    multiple=True,
+    metavar="ID",
+    shell_complete=complete_netdev,
+    help="Dashboard: tap only this netdev (repeats).",
 )
 @click.option("--no-capture", is_flag=True, help="Dashboard: tap nothing when it opens.")
 @click.option(

@@ -7,6 +7,7 @@ import click
 from qmon.cli import output as out
 from qmon.cli.changing import Manner, change_options
 from qmon.cli.context import Context
+from qmon.cli.groups import CommandGroup
 from qmon.cli.info import netdev_record, say_incomplete
 from qmon.network import change, hazards
 from qmon.network.inspect import inspect
@@ -15,10 +16,11 @@ from qmon.network.options import Option, netdev_options, parse_netdev
 
 
 @click.group(
+    cls=CommandGroup,
     epilog="\b\nExamples:\n"
     "  qmon netdev add user,id=u2,hostfwd=tcp:127.0.0.1:2222-:22\n"
     "  qmon netdev options tap\n"
-    "  qmon netdev rm u2"
+    "  qmon netdev rm u2",
 )
 def netdev() -> None:
     """List, add and remove network backends."""

@@ -8,6 +8,7 @@ from qmon.cli import output as out
 from qmon.cli.changing import Manner, change_options, timeout_option
 from qmon.cli.context import Context
 from qmon.cli.flap import flap
+from qmon.cli.groups import CommandGroup
 from qmon.cli.info import nic_record, say_incomplete
 from qmon.network import change
 from qmon.network.inspect import inspect
@@ -16,11 +17,12 @@ from qmon.network.nics import NicModel, NicOption, nic_models, nic_options
 
 
 @click.group(
+    cls=CommandGroup,
     epilog="\b\nExamples:\n"
     "  qmon nic add e1000,id=nic2,netdev=u2\n"
     "  qmon nic options e1000\n"
     "  qmon nic down nic1\n"
-    "  qmon nic rm nic2 --timeout 10"
+    "  qmon nic rm nic2 --timeout 10",
 )
 def nic() -> None:
     """List, add and remove NICs; set their link up or down."""

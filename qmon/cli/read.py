@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from qmon.cli import output as out
+from qmon.cli.completing import complete_file
 from qmon.cli.line_options import line_options
 from qmon.cli.recording import say_note, say_overwriting
 from qmon.errors import ExitCode, UsageError
@@ -110,12 +111,18 @@ def open_capture(
     "  qmon read trace.pcapng -w dns.pcapng port 53\n"
     "  qmon read --started-at 2024-05-01T12:00:00 dump.dat"
 )
-@click.option("-r", "file", metavar="FILE", hidden=True)
+@click.option("-r", "file", metavar="FILE", hidden=True, shell_complete=complete_file)
 @click.option(
     "-i", "--netdev", "netdevs", multiple=True, metavar="ID", help="Only packets of this netdev; repeats."
 )
 @click.option("-c", "count", type=click.IntRange(min=1), metavar="N", help="End after N packets that match.")
-@click.option("-w", "target", metavar="FILE", help="Write them to a capture file; - is standard output.")
+@click.option(
+    "-w",
+    "target",
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="Write them to a capture file; - is standard output.",
+)
 @click.option("-F", "form", type=click.Choice(["pcap", "pcapng"]), help="Its format. Default: by the suffix.")
 @click.option(
     "--events",
@@ -127,7 +134,7 @@ def open_capture(
 @file_options
 @line_options
 @out.stream_option
-@click.argument("words", nargs=-1, metavar="FILE [FILTER]")
+@click.argument("words", nargs=-1, metavar="FILE [FILTER]", shell_complete=complete_file)
 def read(
     words: tuple[str, ...],
     *,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     context_settings={"allow_interspersed_args": False},
     epilog="\b\nExamples:\n"
     "  qmon run -- qemu-system-x86_64 -nic user -hda disk.img\n"
-    "  qmon run --all -w boot.pcapng -- qemu-system-x86_64 -nographic -nic user -hda disk.img",
+    "  qmon run -w boot.pcapng -- qemu-system-x86_64 -nographic -hda disk.img",
 )
 @click.option("--netdev", "netdevs", multiple=True, metavar="ID", help="Capture on this netdev (repeats).")
 @click.option("--all", "everything", is_flag=True, help="Capture on every netdev that can be. The default.")

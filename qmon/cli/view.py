@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from qmon.cli import output, streams
+from qmon.cli.completing import complete_file
 from qmon.cli.read import file_options, open_capture
 from qmon.errors import ExitCode, UsageError
 
@@ -19,7 +20,7 @@ from qmon.errors import ExitCode, UsageError
     epilog="\b\nExamples:\n  qmon view trace.pcapng\n  qmon view --started-at 2024-05-01T12:00:00 dump.dat",
 )
 @file_options
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", shell_complete=complete_file)
 def view(file: str, *, time_shift: int, started_at: int | None, virtio_header: str) -> int:
     """Look through a capture file (pcap or pcapng, also gzipped)."""
     if file == "-":

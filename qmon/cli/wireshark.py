@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from qmon.cli import output, recording
+from qmon.cli.completing import complete_netdev
 from qmon.cli.context import Context
 from qmon.cli.limit import limit_option
 from qmon.errors import ExitCode
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     "netdevs",
     multiple=True,
     metavar="ID",
+    shell_complete=complete_netdev,
     help="Which netdev; repeats. With several VMs: VM/ID.",
 )
 @click.option("--all", "every", is_flag=True, help="Every netdev, and those that are plugged in later.")

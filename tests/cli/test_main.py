@@ -42,6 +42,22 @@ def test_an_unknown_command_is_wrong_usage() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["dmp"], "Did you mean 'dump'?"),
+        (["tcpdump"], "Did you mean 'dump'?"),
+        (["usernet"], "Did you mean 'info usernet'?"),
+        (["nic", "lst"], "Did you mean 'ls'?"),
+        (["/tmp/vm.qmp"], "qmon --vm /tmp/vm.qmp"),
+    ],
+)
+def test_a_word_that_is_almost_a_command(words: list[str], said: str) -> None:
+    done = run(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
 def test_options_of_the_dashboard_before_a_command_are_wrong_usage() -> None:
     done = run("--netdev", "u1", "ls")
     assert done.returncode == 2
