@@ -3,7 +3,7 @@ import pytest
 
 from qmon.packets.copying import clipped_items_at, copy_pieces, items_at, put_items
 
-SIZES = (0, 1, 2, 15, 16, 17, 63, 64, 65, 255, 256, 257, 1514, 70_000)
+SIZES = (0, 1, 2, 15, 16, 17, 63, 64, 65, 255, 256, 257, 1023, 1024, 1514, 70_000)
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -20,6 +20,34 @@ def test_pieces_arrive_whole_and_nothing_else_is_touched(seed: int) -> None:
     for a, b, n in zip(start, to, size, strict=True):
         expected[b : b + n] = source[a : a + n]
     copy_pieces(source, start, target, to, size.astype(np.uint32))
+    assert (target == expected).all()
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_pieces_in_rows_arrive_whole(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    source = rng.integers(0, 256, 400_000, dtype=np.uint8)
+    start, to, size = [], [], []
+    at = there = 0
+    while at < 300_000:
+        length, gap, gap_there = (
+            int(rng.choice((900, 1024, 1514))),
+            int(rng.choice((0, 16))),
+            int(rng.choice((0, 30))),
+        )
+        for _ in range(int(rng.choice((1, 7, 8, 9, 30)))):
+            start.append(at)
+            to.append(there)
+            size.append(length)
+            at += length + gap
+            there += length + gap_there
+    target = np.full(there + 7, 0xEE, np.uint8)
+    expected = target.copy()
+    for a, b, n in zip(start, to, size, strict=True):
+        expected[b : b + n] = source[a : a + n]
+    order = rng.permutation(len(start)) if seed % 3 == 0 else np.arange(len(start))
+    arrays = [np.array(one)[order] for one in (start, to, size)]
+    copy_pieces(source, arrays[0], target, arrays[1], arrays[2])
     assert (target == expected).all()
 
 

@@ -6,6 +6,10 @@ at which some record seems to begin, and in every round one NumPy step moves all
 never trusted: what a cursor found counts only if the cursor behind it arrived exactly at the guessed place, and the
 first cursor starts where a record is known to begin. Otherwise the plain loop takes over until the two ways meet.
 
+Where records are large there are few in a lane, and the plain loop is as good. It looks at many at once where they are
+of one size, as those of bulk data are: the next ones would then begin at equal distances, and NumPy sees whether they
+do.
+
 Owns nothing but this walk; knows no format. Never looks behind the end of the data it was given.
 """
 
@@ -23,6 +27,11 @@ LANE_BYTES = 16 * 1024
 # With fewer, a round costs more than the plain loop takes for as many records.
 LEAST_LANES = 96
 ROUNDS = 16
+# From the first so many records it is told whether they are large: so many bytes each.
+PROBED = 32
+LARGE_BYTES = 800
+# After so many of one size, more are expected: at most so many at once.
+ALIKE, MOST_ALIKE = 6, 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,10 @@ def walk(data: U8, start: int, stop: int, layout: Layout, guess: Callable[[I64],
     if lanes < LEAST_LANES:
         found, end = _walk_alone(data, start, stop, stop, layout)
         return np.array(found, np.int64), end
+    probed, end = _walk_alone(data, start, stop, min(stop, start + PROBED * LARGE_BYTES), layout)
+    if len(probed) < PROBED:
+        found, end = _walk_alone(data, start, stop, stop, layout)
+        return np.array(found, np.int64), end
     heads = guess(start + np.arange(1, lanes) * LANE_BYTES)
     heads = np.unique(heads[(heads > start) & (heads < stop - layout.least)])
     return _join(data, np.concatenate(([start], heads)), stop, layout)
@@ -63,14 +76,34 @@ def _walk_alone(data: U8, start: int, until: int, stop: int, layout: Layout) -> 
     found: list[int] = []
     append = found.append
     at = start
+    size_before, alike = -1, 0
     while at < last:
-        step = size_of(view, at + size_at)[0] + overhead
+        size = size_of(view, at + size_at)[0]
+        step = size + overhead
         after = at + (step if step > least else least)
         if after > stop:
             break
         append(at)
+        alike = alike + 1 if size == size_before else 0
+        if alike == ALIKE:
+            more = range(after, min(last, stop - (after - at) + 1), after - at)[:MOST_ALIKE]
+            more = more[: _count_alike(data, more, size, layout)]
+            found += more
+            after += len(more) * (after - at)
+            alike = 0
+        size_before = size
         at = after
     return found, at
+
+
+def _count_alike(data: U8, starts: range, size: int, layout: Layout) -> int:
+    """Return how many records at these places in a row have this size."""
+    if not starts:
+        return 0
+    kind = np.dtype(layout.order + "u4")
+    sizes = np.ndarray((len(starts),), kind, data, starts.start + layout.size_at, (starts.step,))
+    other = sizes != size
+    return int(other.argmax()) if other.any() else len(starts)
 
 
 def _walk_together(data: U8, heads: I64, stop: int, layout: Layout) -> tuple[I64, I64]:

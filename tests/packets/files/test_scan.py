@@ -49,6 +49,26 @@ def test_wrong_guesses_change_nothing(layout: Layout, seed: int, monkeypatch: py
 
 
 @pytest.mark.parametrize("layout", [PCAP, BLOCKS])
+@pytest.mark.parametrize("seed", range(25))
+def test_runs_of_one_size_are_found_as_others(layout: Layout, seed: int) -> None:
+    rng = random.Random(seed)
+    data, starts = bytearray(), []
+    while len(data) < 2_000_000:
+        body = rng.choice((0, 40, 1500, 1514))
+        for _ in range(rng.choice((1, 5, 6, 7, 8, 9, 200, 5000))):
+            starts.append(len(data))
+            head = bytearray(layout.least)
+            struct.pack_into(layout.order + "I", head, layout.size_at, body if layout is PCAP else body + 12)
+            data += head + bytes(body)
+    starts.append(len(data))
+    stop = rng.choice((len(data), rng.randrange(len(data))))
+    found, end = walk(np.frombuffer(bytes(data), np.uint8), 0, stop, layout, lambda near: near[:0])
+    whole = [start for start, after in pairwise(starts) if after <= stop]
+    assert found.tolist() == whole
+    assert end == starts[len(whole)]
+
+
+@pytest.mark.parametrize("layout", [PCAP, BLOCKS])
 def test_no_bytes_lead_astray(layout: Layout) -> None:
     rng = random.Random(1)
     for size in (0, 5, 12, 16, 17, 400_000):
