@@ -14,12 +14,12 @@ import numpy as np
 
 from qmon.capture.reading.channel import Channel
 from qmon.capture.reading.clock import Clock, Sighting, whole_seconds
+from qmon.capture.reading.host_clock import HostClock
 from qmon.capture.reading.order import Key, Orderer, Piece, merged
 from qmon.capture.reading.overlap import find_overlap
 from qmon.packets.batch import DEFAULT_SNAPLEN, Direction, FrameBatch
 
 _BUDGET_BYTES = 4 << 20
-_STEP_NS = 2_000_000
 _CATCH_UP_S = 3.0
 # A stop that is heard of later than this after it happened may already be over.
 _PROMPT_NS = 3_000_000
@@ -43,11 +43,13 @@ class _Parked:
     sighting: Sighting | None
 
 
-def _host_difference() -> int:
-    """Return wall clock - monotonic clock in ns; it changes only if the host is set or was suspended."""
-    before = time.monotonic_ns()
-    wall = time.time_ns()
-    return wall - (before + time.monotonic_ns()) // 2
+@dataclass(slots=True)
+class _Undated:
+    """Frames of a filter whose whole seconds are not known yet, and what was last seen of its file's end."""
+
+    channel: Channel
+    batches: list[FrameBatch]
+    sighting: Sighting | None = None
 
 
 class Intake:
@@ -61,12 +63,12 @@ class Intake:
         self._orderer = Orderer()
         self._ready: list[Piece] = []
         self._parked: list[_Parked] = []
-        self._undated: dict[int, list[FrameBatch]] = {}
+        self._undated: dict[int, _Undated] = {}
         self._stop: _Stop | None = None
         self._referenced = False
         self._last_key: dict[int, Key] = {}
         self._tails: dict[int, list[FrameBatch]] = {}
-        self._difference = _host_difference()
+        self._host_clock = HostClock()
         self._behind_since = 0.0
 
     def __repr__(self) -> str:
@@ -75,7 +77,7 @@ class Intake:
     @property
     def pending(self) -> bool:
         """Whether frames were read that the next polls will hand out."""
-        return bool(self._ready) or len(self._orderer) > 0 or bool(self._tails)
+        return bool(self._ready or self._tails or self._undated) or len(self._orderer) > 0
 
     @property
     def behind(self) -> bool:
@@ -102,11 +104,25 @@ class Intake:
 
     def _date_anyway(self, channel: Channel) -> None:
         """Take frames whose whole seconds were never sure, by the file's last write: nothing better will come."""
-        undated = self._undated.pop(id(channel), [])
-        if undated:
-            written = Sighting(int(undated[-1].time_ns[-1]), channel.follower.written_ns())
-            channel.seconds = whole_seconds(written, self.clock.guess() or 0)
-            self._orderer.keep(self._take(channel, FrameBatch.concatenate(undated), None))
+        undated = self._undated.get(id(channel))
+        if undated is not None:
+            written = Sighting(int(undated.batches[-1].time_ns[-1]), channel.follower.written_ns())
+            self._date(undated, written, self.clock.guess() or 0)
+
+    def _date_where_sure(self) -> None:
+        """Take the frames that only waited for the clock: nothing else need be written to their files."""
+        offset = self.clock.guess()
+        if offset is None or not self.clock.is_sure:
+            return
+        for undated in list(self._undated.values()):
+            if undated.sighting is not None:
+                self._date(undated, undated.sighting, offset)
+
+    def _date(self, undated: _Undated, sighting: Sighting, offset: int) -> None:
+        channel = undated.channel
+        del self._undated[id(channel)]
+        channel.seconds = whole_seconds(sighting, offset)
+        self._orderer.keep(self._take(channel, FrameBatch.concatenate(undated.batches), None))
 
     # From one file to another
 
@@ -161,6 +177,7 @@ class Intake:
         if self._tails:
             self.read_now()
             return []
+        self._date_where_sure()
         first, behind = self._pass()
         self._behind_since = (self._behind_since or time.monotonic()) if behind else 0.0
         if first or len(self._orderer):
@@ -231,20 +248,36 @@ class Intake:
         """Turn a channel's frames into pieces: seconds made equal, epoch found, labels put on."""
         batches = [batch]
         if channel.seconds is None:
+            undated = self._undated.setdefault(id(channel), _Undated(channel, []))
+            undated.batches.append(batch)
             if not self._find_seconds(channel, sighting):
-                self._undated.setdefault(id(channel), []).append(batch)
+                undated.sighting = sighting if channel.follower.at_end else None
                 return []
-            batches = [*self._undated.pop(id(channel), []), batch]
+            batches = self._undated.pop(id(channel)).batches
         assert channel.seconds is not None
-        if sighting is not None:
+        labelled = [_labelled(channel, one, channel.seconds) for one in batches]
+        # What was seen of the last frame belongs to its epoch, which begins with these frames if they go back.
+        goes_back = any(self._goes_back(channel, one) for one in labelled)
+        if not goes_back:
+            self._sight(channel, sighting)
+        pieces = [piece for one in labelled for piece in self._pieces(channel, one)]
+        if goes_back:
+            self._sight(channel, sighting)
+        self._last_key[id(channel)] = pieces[-1].last
+        return pieces
+
+    def _sight(self, channel: Channel, sighting: Sighting | None) -> None:
+        if sighting is not None and channel.seconds is not None:
             self.clock.sight(replace(sighting, last_stamp=sighting.last_stamp + channel.seconds))
         else:
             self.clock.notice(time.time_ns())
-        pieces = []
-        for one in batches:
-            pieces += self._pieces(channel, _labelled(channel, one, channel.seconds))
-        self._last_key[id(channel)] = pieces[-1].last
-        return pieces
+
+    def _goes_back(self, channel: Channel, batch: FrameBatch) -> bool:
+        return self._starts_earlier(channel, batch) or bool((batch.time_ns[1:] < batch.time_ns[:-1]).any())
+
+    def _starts_earlier(self, channel: Channel, batch: FrameBatch) -> bool:
+        last = self._last_key.get(id(channel))
+        return last is not None and (self.clock.number, int(batch.time_ns[0])) < last
 
     def _find_seconds(self, channel: Channel, sighting: Sighting | None) -> bool:
         if not self._referenced:
@@ -260,8 +293,7 @@ class Intake:
         """Cut where stamps go back: there the VM's clock was set back (loadvm)."""
         rank = _RANK[channel.direction]
         cuts = np.flatnonzero(np.diff(batch.time_ns) < 0) + 1
-        last = self._last_key.get(id(channel))
-        starts_earlier = last is not None and (self.clock.number, int(batch.time_ns[0])) < last
+        starts_earlier = self._starts_earlier(channel, batch)
         pieces = []
         for number, (start, stop) in enumerate(
             zip([0, *cuts.tolist()], [*cuts.tolist(), len(batch)], strict=True)
@@ -346,16 +378,9 @@ class Intake:
         self.clock.begin("the VM was reset", prior=self.clock.guess(), exact=True)
 
     def _look_at_the_host(self) -> None:
-        difference = _host_difference()
-        step = difference - self._difference
-        if abs(step) < _STEP_NS:
+        step = self._host_clock.step_ns()
+        if not step:
             return
-        # Looked at again: this process may have been put aside between the two readings.
-        difference = _host_difference()
-        step = difference - self._difference
-        if abs(step) < _STEP_NS:
-            return
-        self._difference = difference
         offset = self.clock.guess()
         self.clock.begin(
             f"the host's clock was moved by {step / 1e9:+.3f} s",

@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 
-from qmon.capture.reading import intake as module
-from qmon.capture.reading import kernel
+from qmon.capture.reading import host_clock, kernel
 from qmon.capture.reading.channel import Channel
 from qmon.capture.reading.clock import HOLD_NS, Clock
 from qmon.capture.reading.follower import Follower
@@ -113,6 +113,32 @@ def test_half_a_frame_waits_for_its_other_half(scene: Scene) -> None:
     assert frames(scene.settled()) == [ethernet(1)]
 
 
+def test_frames_after_the_clock_went_back_wait_for_no_others(scene: Scene) -> None:
+    scene.tap(Direction.OUT)
+    scene.write(Direction.OUT, ethernet(0))
+    assert frames(scene.settled()) == [ethernet(0)]
+    # A snapshot is loaded, and nothing more is said after these two are read at once.
+    scene.pass_time(SECOND)
+    scene.write(Direction.OUT, ethernet(1))
+    scene.stands_for = 5 * SECOND
+    true = scene.write(Direction.OUT, ethernet(2))
+    batch = scene.settled()
+    assert frames(batch) == [ethernet(1), ethernet(2)]
+    assert abs(int(batch.time_ns[1]) - true) < 2_000
+
+
+def test_a_filter_whose_seconds_are_not_sure_waits_for_the_clock_only(scene: Scene) -> None:
+    out = scene.tap(Direction.OUT)
+    scene.tap(Direction.IN)
+    scene.write(Direction.OUT, ethernet(0))
+    # The next is being written: nothing is known of when the one before it was.
+    os.write(out.follower.fd, bytes(8))
+    scene.write(Direction.IN, ethernet(1), seconds=7)
+    batch = scene.settled()
+    assert frames(batch) == [ethernet(0), ethernet(1)]
+    assert np.ptp(batch.time_ns) < SECOND // 2
+
+
 def test_a_stop_a_late_frame_and_a_resume(scene: Scene) -> None:
     scene.tap(Direction.OUT)
     before = scene.write(Direction.OUT, ethernet(0))
@@ -156,7 +182,7 @@ def test_a_step_of_the_hosts_clock_is_noticed(scene: Scene, step: int) -> None:
 
 def test_one_reading_that_was_interrupted_is_no_step(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     readings = iter([10**12, scene.now - scene.monotonic])
-    monkeypatch.setattr(module, "_host_difference", lambda: next(readings))
+    monkeypatch.setattr(host_clock, "difference_ns", lambda: next(readings))
     scene.intake.poll()
     assert [epoch.reason for epoch in scene.intake.clock.epochs] == ["attach"]
     assert next(readings, None) is None
