@@ -196,6 +196,8 @@ class VmCapture:
         """Wait until there is something to poll, at most `timeout_s`."""
         if self._closed:
             return
+        # Also where there is something already: who polls without a pause must not keep taps from being looked after.
+        await asyncio.sleep(0)
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._arrived.wait()

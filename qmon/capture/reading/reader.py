@@ -7,7 +7,8 @@ the consumer takes it. After each turn the thread is
   eager    the VM's clock is not known yet: it turns again as soon as the kernel tells of a write
   busy     frames came in this turn: a short pause, so that the next turn takes many at once
   behind   not all that is there could be read in one turn: no pause
-  full     the consumer has not taken what there is: nothing is read until it does, and QEMU's memory fills to its bound
+  full     the consumer has not taken what there is: nothing is read until it does, and QEMU's memory fills to its
+           bound. What becomes of the channels is looked for all the same
   idle     it waits for a write, or a moment
 
 `_lock` guards the intake and all else the thread works on; who waits for it gets it after the present turn. The shelf
@@ -32,6 +33,8 @@ from qmon.capture.reading.kernel import WriteWatch
 from qmon.packets.batch import FrameBatch
 
 PACE_S, SOON_S, HOST_S, IDLE_S = 0.02, 0.02, 0.05, 0.25
+# What `take` gives at once: who is busy with more is deaf for too long to a tap that has to be made again.
+_TAKE_BYTES = 8 << 20
 # How far behind the moment of a turn frames may be that the next one hands out: QEMU may be put aside between the
 # stamp and the write, its events are heard a little after they happened, an epoch's first frames are held.
 _SETTLED_NS, _UNSETTLED_NS = 150_000_000, 400_000_000
@@ -122,18 +125,33 @@ class Reader:
     # What the consumer asks for
 
     def take(self) -> list[FrameBatch]:
-        """Return the frames that came since the last call, in true-time order; never waits."""
+        """Return frames that came since the last call, in true-time order; never waits.
+
+        Not more than a good piece at once; `on_arrival` tells that there is more. All of it where the reader has ended.
+        """
         if self._failure is not None:
             raise self._failure
         with self._shelf_lock:
-            batches, self._shelf = self._shelf, []
             was_full = self._filled_bytes > self._shelf_bytes
-            self._filled_bytes = 0
-            self._taken_until = self._filled_until
-            self._told = False
+            count = self._count_to_take()
+            batches, self._shelf = self._shelf[:count], self._shelf[count:]
+            self._filled_bytes -= sum(batch.captured_bytes for batch in batches)
+            if not self._shelf:
+                self._taken_until = self._filled_until
+            self._told = bool(self._shelf)
         if was_full:
             self.stir()
+        if self._told:
+            self._on_arrival()
         return batches
+
+    def _count_to_take(self) -> int:
+        size = 0
+        for count, batch in enumerate(self._shelf, 1):
+            size += batch.captured_bytes
+            if size >= _TAKE_BYTES and self._thread is not None:
+                return count
+        return len(self._shelf)
 
     @property
     def complete_until(self) -> int:
@@ -237,7 +255,11 @@ class Reader:
     def _turn(self) -> tuple[float, bool]:
         """Read once; return how long to wait then (s), and whether a write ends the waiting."""
         if self._filled_bytes > self._shelf_bytes and not self._retiring:
-            return IDLE_S, False
+            with self._lock:
+                troubled = self._look_for_trouble()
+            if troubled:
+                self._call(self._on_trouble)
+            return SOON_S, False
         with self._lock:
             self._writes.clear()
             began = time.time_ns()

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import struct
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -10,11 +11,12 @@ from dataclasses import dataclass, field
 import pytest
 
 from qmon.capture.reading import kernel
+from qmon.capture.reading import reader as module
 from qmon.capture.reading.channel import Channel
 from qmon.capture.reading.clock import Clock
 from qmon.capture.reading.follower import Follower
 from qmon.capture.reading.intake import Intake
-from qmon.capture.reading.reader import Reader
+from qmon.capture.reading.reader import FairLock, Reader
 from qmon.packets.batch import Direction, FrameBatch
 
 FILE_HEADER = struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65536, 1)
@@ -138,6 +140,49 @@ async def test_a_sealed_file_is_told_of_once(scene: Scene) -> None:
     hold_the_loop_until(lambda: len(seen) > 1 or (scene.reader.stir() or False))
     await asyncio.sleep(0)
     assert not scene.troubled.is_set()
+
+
+async def test_a_sealed_file_is_told_of_while_nothing_is_taken(scene: Scene) -> None:
+    scene.write(100, size=1500)
+    hold_the_loop_until(lambda: scene.reader._filled_bytes > 100_000)
+    scene.channel.follower.seal()
+    async with asyncio.timeout(30):
+        await scene.troubled.wait()
+    assert await take(scene, 100) == scene.written
+
+
+async def test_much_is_taken_in_pieces_and_the_rest_at_the_end(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_TAKE_BYTES", 1)
+    for number in range(1, 4):
+        scene.write(1)
+        hold_the_loop_until(lambda number=number: len(scene.reader._shelf) == number)
+    scene.arrived.clear()
+    assert [len(batch) for batch in scene.reader.take()] == [1]
+    assert scene.arrived.is_set()
+    scene.reader.stop()
+    assert [len(batch) for batch in scene.reader.take()] == [1, 1]
+
+
+def test_who_waits_for_the_lock_gets_it_after_the_present_turn() -> None:
+    lock = FairLock()
+    turns: list[str] = []
+
+    def wait() -> None:
+        with lock:
+            turns.append("other")
+
+    with lock:
+        other = threading.Thread(target=wait)
+        other.start()
+        while not lock._next.locked():
+            time.sleep(0)
+    for _ in range(100):
+        with lock:
+            turns.append("own")
+    other.join()
+    assert turns == ["other", *["own"] * 100]
 
 
 async def test_a_failure_of_the_thread_reaches_the_consumer(scene: Scene) -> None:
