@@ -150,6 +150,9 @@ find_missing() {
     have script || need script
     have ps || need procps
     have busybox || need busybox
+    have vde_switch || need vde2
+    have passt || need passt
+    have nft || need nftables
     [ ! -e /etc/debian_version ] || [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || need keyring
 }
 

@@ -87,7 +87,7 @@ async def _add(context: Context, spec: str, manner: Manner) -> None:
 
 def _warnings(before: Network, id_: str, arguments: dict[str, object]) -> list[str]:
     ghost = hazards.ghost_warning(before, id_)
-    return [*([ghost] if ghost else []), *hazards.open_forwards(arguments)]
+    return [*([ghost] if ghost else []), *hazards.warnings(arguments)]
 
 
 @netdev.command("rm")

@@ -43,7 +43,7 @@ async def _plug(context: Context, spec: str, nic_spec: str, manner: Manner) -> N
         )
         arguments = parse_netdev(spec, await session.schema())
     said = f"{nic or 'the NIC'} is plugged into {netdev}"
-    manner.tell(said, {"netdev": netdev, "nic": nic}, hazards.open_forwards(arguments))
+    manner.tell(said, {"netdev": netdev, "nic": nic}, hazards.warnings(arguments))
 
 
 @click.command(

@@ -55,4 +55,4 @@ async def _replace(context: Context, nic: str, spec: str, timeout_s: float, mann
         except asyncio.CancelledError:
             out.talk(f"stopped waiting; the guest may still release {nic}, whose netdev stays")
             raise
-    manner.tell(f"{nic} is on {netdev} now", {"nic": nic, "netdev": netdev}, hazards.open_forwards(arguments))
+    manner.tell(f"{nic} is on {netdev} now", {"nic": nic, "netdev": netdev}, hazards.warnings(arguments))

@@ -259,18 +259,22 @@ async def _plug(session: Session, netdev: Step, nic: Step, between: Between | No
     except TimedOut as late:
         raise TimedOut(late.message, hint=f"The netdev {id_} is there; the NIC may still come.") from late
     except BaseException as problem:
-        await take_back(session, id_, problem)
+        await take_back(session, netdev, problem)
         raise
 
 
-async def take_back(session: Session, netdev: str, problem: BaseException) -> None:
+async def take_back(session: Session, added: Step, problem: BaseException) -> None:
     """Remove a netdev that was added for a NIC which did not come; `problem` is told if that fails too."""
+    netdev, stays = str(added.arguments["id"]), hazards.lasting(added.arguments["type"])
     try:
-        await session.execute("netdev_del", {"id": netdev})
+        if stays is None:
+            await Step("netdev_del", {"id": netdev}).send(session)
     except QmonError as worse:
-        problem.add_note(f"the netdev {netdev} was left behind: {worse.message}")
+        stays = worse.message
+    if stays is not None:
+        problem.add_note(f"the netdev {netdev} was left behind: {stays}")
         if isinstance(problem, QmonError):
-            problem.message = f"{problem.message}; and the netdev {netdev} was left behind: {worse.message}"
+            problem.message = f"{problem.message}; and the netdev {netdev} was left behind: {stays}"
 
 
 async def plan_unplug(session: Session, name: str) -> tuple[Step, ...]:
@@ -289,6 +293,7 @@ async def unplug(session: Session, name: str, *, timeout_s: float = UNPLUG_S) ->
     nic = nic_of(network, name)
     await let_go(session, nic, timeout_s=timeout_s)
     steps = netdev_after(network, nic)
+    check_gone(network, nic, f"the NIC {plain(name)} is unplugged")
     for step in steps:
         try:
             await step.send(session)
@@ -317,6 +322,14 @@ def netdev_after(network: Network, nic: Nic) -> list[Step]:
     """Return what removes a NIC's netdev when the NIC is gone; nothing where it is plugged into no live one."""
     netdev = None if nic.netdev is None else network.netdev(nic.netdev)
     # A live netdev of the same name is not the one that this NIC was plugged into.
-    if netdev is None or netdev.ghost or netdev.nic != nic.id:
+    if netdev is None or netdev.ghost or netdev.nic != nic.id or hazards.lasting(netdev.type):
         return []
     return [Step("netdev_del", {"id": netdev.id})]
+
+
+def check_gone(network: Network, nic: Nic, done: str) -> None:
+    """Say, after `done`, that a NIC's netdev stays because it must."""
+    netdev = None if nic.netdev is None else network.netdev(nic.netdev)
+    stays = hazards.lasting(netdev.type) if netdev is not None and not netdev.ghost else None
+    if stays is not None:
+        raise Refused(f"{done}, but its netdev {plain(nic.netdev or '')} stays: {stays}")

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qmon.errors import QmonError, Refused
+from qmon.monitor.hmp import parse_network
 from qmon.network import hazards
+from qmon.network.inspect import build, network_text
 from qmon.network.options import parse_netdev
 from qmon.network.surroundings import surroundings
 
@@ -71,6 +73,8 @@ async def danger_of(session: Session, command: str, arguments: Mapping[str, obje
     row = next((row for row in TABLE if row.qmp == command and _holds(row, session)), None)
     if row is not None:
         return f"{command} {row.effect}"
+    if command == "netdev_del":
+        return await _of_removal(session, str(given.get("id", "")))
     return await _of_netdev(session, given) if command == "netdev_add" else None
 
 
@@ -81,6 +85,8 @@ async def danger_of_line(session: Session, line: str) -> str | None:
         for spelling in row.hmp:
             if words[: spelling.count(" ") + 1] == spelling.split() and _holds(row, session):
                 return f"{spelling} {row.effect}"
+    if words[:1] == ["netdev_del"] and len(words) > 1:
+        return await _of_removal(session, words[1])
     if words[:1] == ["netdev_add"] and len(words) > 1:
         try:
             return await _of_netdev(session, parse_netdev(words[1], await session.schema()))
@@ -100,3 +106,8 @@ async def _of_netdev(session: Session, arguments: Mapping[str, object]) -> str |
     except Refused as refused:
         return refused.message.removeprefix("not sent: ")
     return None
+
+
+async def _of_removal(session: Session, id_: str) -> str | None:
+    netdev = build(parse_network(await network_text(session))).netdev(id_)
+    return None if netdev is None else hazards.lasting(netdev.type)

@@ -28,6 +28,9 @@ _DESCRIPTORS = {
     "vhostfd": ("/dev/vhost-net",),
     "vhostfds": ("/dev/vhost-net",),
 }
+# Kinds of netdev that must not be removed, and why: net/passt.c leaves watches behind that read what was freed; 11.1.3
+# ended by SIGSEGV each time.
+_LASTING = {"passt": "removing a passt netdev ends this QEMU: the VM would be gone"}
 _OPEN_RULE = re.compile(r"(tcp|udp|):(0\.0\.0\.0)?:")
 
 
@@ -117,9 +120,23 @@ def _check_tunnel(netdev: Mapping[str, object]) -> None:
             ) from None
 
 
+def lasting(kind: object) -> str | None:
+    """Say why a netdev of this kind must stay until the VM ends, None if it need not."""
+    return _LASTING.get(str(kind))
+
+
+def warnings(netdev: Mapping[str, object]) -> tuple[str, ...]:
+    """Warn of what a new netdev brings that its user may not expect."""
+    stays = lasting(netdev.get("type"))
+    told = f"{plain(str(netdev.get('id')))} stays until the VM ends: {stays}; stream to a passt of your own does not"
+    return (*open_forwards(netdev), *((told,) if stays else ()))
+
+
 def check_netdev_removal(network: Network, id_: str, *, force: bool) -> None:
     """Refuse the removal of a netdev that something is plugged into: QEMU would do it, and the NIC would be dead."""
     netdev = network.netdev(id_)
+    if netdev is not None and (stays := lasting(netdev.type)):
+        raise Refused(f"not sent: {stays}", hint="It goes with the VM.")
     if netdev is not None and netdev.ghost:
         raise Refused(
             f"the netdev {plain(id_)} was deleted already; its NIC {plain(netdev.nic or '?')} is still there, dead",

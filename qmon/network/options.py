@@ -114,7 +114,7 @@ def parse_netdev(spec: str, schema: Schema) -> dict[str, object]:
     words = _words(spec, "type", _NETDEV_EXAMPLE)
     kind = words.get("type") if isinstance(words, dict) else _last(words, "type")
     if not isinstance(kind, str) or kind not in schema.netdev_types():
-        raise _unknown("netdev type", kind, schema.netdev_types())
+        raise _unknown_netdev(kind, schema.netdev_types())
     if isinstance(words, dict):
         check_id(words.get("id"), "netdev", _NETDEV_EXAMPLE)
         _known_names(words, [member.name for member in schema.netdev_members(kind) or ()], kind)
@@ -129,7 +129,7 @@ def netdev_options(netdev_type: str, schema: Schema) -> tuple[Option, ...]:
     """Return the options of a backend, nested ones with dots; UsageError for one that this QEMU has not."""
     members = schema.netdev_members(netdev_type)
     if members is None:
-        raise _unknown("netdev type", netdev_type, schema.netdev_types())
+        raise _unknown_netdev(netdev_type, schema.netdev_types())
     listed = [option for member in members if member.name != "type" for option in _options(member, schema)]
     if netdev_type == "user":
         listed.append(Option("ipv6-net", "ADDRESS/LENGTH, for ipv6-prefix and ipv6-prefixlen"))
@@ -348,11 +348,30 @@ def _unexpected(key: str, names: Sequence[str], what: str) -> UsageError:
     )
 
 
-def _unknown(what: str, given: object, known: Sequence[str]) -> UsageError:
+def _unknown_netdev(given: object, known: Sequence[str]) -> UsageError:
     text = plain(str(given)) if given else "that is empty"
+    instead = _INSTEAD.get(text)
+    guess = "" if instead else _did_you_mean(text, known)
     return UsageError(
-        f"this QEMU has no {what} '{text}'{_did_you_mean(text, known)}", hint=f"it has: {', '.join(known)}"
+        f"this QEMU has no netdev type '{text}'{guess}", hint=instead or f"it has: {', '.join(known)}"
     )
+
+
+# What does the job of a backend that a QEMU may lack (qapi/net.json, and what Debian's QEMUs are built with).
+_INSTEAD = {
+    "passt": "QEMU 10.1 brought it. With an older one run passt yourself (apt install passt; passt --socket PATH), and "
+    "give stream,id=ID,server=off,addr.type=unix,addr.path=PATH",
+    "af-xdp": "QEMU 8.2 brought it; it must be built with libxdp. Without, tap with vhost=on is the fastest there is.",
+    "netmap": "It is for FreeBSD's netmap. On Linux vde (apt install vde2) or a bridge with taps joins VMs.",
+    "vmnet-host": "It is for macOS. On Linux: tap, with a bridge that has no uplink.",
+    "vmnet-shared": "It is for macOS. On Linux: user, or tap with masquerading.",
+    "vmnet-bridged": "It is for macOS. On Linux: bridge, or tap in a bridge.",
+    "slirp": "The user-mode stack is called user: user,id=ID",
+    "none": "`none` only means on QEMU's command line that there is no NIC: qmon unplug NIC",
+    "nic": "A NIC is no netdev: qmon nic add, or qmon plug NETDEV --nic MODEL",
+    "vde": "This QEMU was built without VDE. stream or dgram joins VMs, and a bridge with taps.",
+    "bridge": "This QEMU cannot: take tap, with a tap that is in the bridge.",
+}
 
 
 def _did_you_mean(given: str, known: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from qmon.errors import QmonError, Refused, TimedOut
 from qmon.network.change import (
     Between,
+    check_gone,
     netdev_after,
     netdev_step,
     nic_of,
@@ -19,7 +20,7 @@ from qmon.network.change import (
     take_back,
 )
 from qmon.network.inspect import inspect
-from qmon.network.model import Nic
+from qmon.network.model import Network, Nic
 from qmon.network.release import UNPLUG_S, device_id, let_go
 from qmon.network.steps import Step, to_the_end
 from qmon.text import plain
@@ -38,6 +39,7 @@ _PLAIN_TYPES = (bool, int, str)
 class _Replacement:
     """The commands of a replacement; `back` plugs in what was there before."""
 
+    network: Network
     nic: Nic
     netdev: Step
     unplug: Step
@@ -72,7 +74,7 @@ async def replace(
             await between(id_)
         await let_go(session, plan.nic, timeout_s=timeout_s)
     except BaseException as problem:
-        await to_the_end(take_back(session, id_, problem))
+        await to_the_end(take_back(session, plan.netdev, problem))
         raise
     await to_the_end(_plug_again(session, plan, id_))
     return id_
@@ -84,8 +86,9 @@ async def _plug_again(session: Session, plan: _Replacement, netdev: str) -> None
     except TimedOut as late:
         raise TimedOut(late.message, hint=f"The netdev {netdev} is there; the NIC may still come.") from late
     except QmonError as problem:
-        await _go_back(session, plan, netdev, problem)
+        await _go_back(session, plan, problem)
         raise
+    check_gone(plan.network, plan.nic, f"{plain(plan.nic.id)} is on {netdev} now")
     for step in plan.removal:
         try:
             await step.send(session)
@@ -96,7 +99,7 @@ async def _plug_again(session: Session, plan: _Replacement, netdev: str) -> None
             ) from refused
 
 
-async def _go_back(session: Session, plan: _Replacement, netdev: str, problem: QmonError) -> None:
+async def _go_back(session: Session, plan: _Replacement, problem: QmonError) -> None:
     try:
         await plan.back.send(session)
         problem.message = f"{problem.message}; {plain(plan.nic.id)} is on its old netdev again"
@@ -104,7 +107,7 @@ async def _go_back(session: Session, plan: _Replacement, netdev: str, problem: Q
         problem.message = (
             f"{problem.message}; and {plain(plan.nic.id)} could not be plugged in again: {worse.message}"
         )
-    await take_back(session, netdev, problem)
+    await take_back(session, plan.netdev, problem)
 
 
 async def _plan(session: Session, name: str, spec: str) -> _Replacement:
@@ -120,6 +123,7 @@ async def _plan(session: Session, name: str, spec: str) -> _Replacement:
     arguments = await _arguments(session, nic)
     old = {"netdev": nic.netdev} if nic.netdev is not None else {}
     return _Replacement(
+        network,
         nic,
         netdev,
         Step("device_del", {"id": device_id(nic)}),

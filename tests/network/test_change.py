@@ -258,7 +258,7 @@ async def test_a_netdev_that_stays_is_told(vm: FakeMonitor) -> None:
         task = asyncio.create_task(change.unplug(session, "nic1"))
         await vm.wait_for("device_del")
         await vm.event("DEVICE_DELETED", {"device": "nic1", "path": "/machine/peripheral/nic1"})
-        with pytest.raises(Refused, match="nic1 is unplugged, but its netdev u1 stays"):
+        with pytest.raises(Refused, match=r"nic1 is unplugged, but its netdev u1 stays"):
             await task
 
 
@@ -478,3 +478,25 @@ async def test_the_netdev_under_a_nic_that_stays_is_cut_off(vm: FakeMonitor) -> 
     async with await Session.attach(vm.address) as session:
         assert await change.cut_off(session, "nic1") == "u1"
     assert changed(vm) == [("netdev_del", {"id": "u1"})]
+
+
+PASST = NETWORK.replace("type=user,net=10.0.2.0,restrict=off", "type=passt,stream,connected to pid 7", 1)
+
+
+async def test_a_passt_netdev_is_never_removed_for_that_would_end_the_vm(replaceable: FakeMonitor) -> None:
+    vm = replaceable
+    vm.version("11.1.3")
+    vm.hmp("info network", PASST)
+    async with await Session.attach(vm.address) as session:
+        for force in (False, True):
+            with pytest.raises(Refused, match="ends this QEMU"):
+                await change.remove_netdev(session, "u1", force=force)
+        assert [step.command for step in await change.plan_unplug(session, "nic1")] == ["device_del"]
+        task = asyncio.create_task(change.unplug(session, "nic1"))
+        await released(vm)
+        with pytest.raises(Refused, match=r"nic1 is unplugged, but its netdev u1 stays: .*ends this QEMU"):
+            await task
+        vm.refuse("device_add", "no")
+        with pytest.raises(Refused, match=r"the netdev u9 was left behind: .*ends this QEMU"):
+            await change.plug(session, "passt,id=u9", "e1000,id=nic9")
+    assert "netdev_del" not in {command for command, _ in changed(vm)}

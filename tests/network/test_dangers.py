@@ -48,6 +48,14 @@ async def test_commands(fake_monitor: FakeMonitor) -> None:
         assert "would abort" in str(await danger_of(session, "netdev_add", tap))
 
 
+async def test_a_netdev_that_must_stay(fake_monitor: FakeMonitor) -> None:
+    fake_monitor.hmp("info network", "p1: index=0,type=passt,stream,connected to pid 7\n")
+    async with await Session.attach(fake_monitor.address) as session:
+        assert "ends this QEMU" in str(await danger_of_line(session, "netdev_del p1"))
+        assert "ends this QEMU" in str(await danger_of(session, "netdev_del", {"id": "p1"}))
+        assert await danger_of(session, "netdev_del", {"id": "u1"}) is None
+
+
 @pytest.mark.parametrize(("version", "ends"), [("7.2.22", False), ("10.0.2", False), ("11.1.3", True)])
 async def test_a_row_of_some_versions(fake_monitor: FakeMonitor, version: str, ends: bool) -> None:
     fake_monitor.version(version)

@@ -147,7 +147,7 @@ class ChangeDialogs:
         arguments = parse_netdev(spec, await self._session().schema())
         network = self._watch.snapshot().network
         ghost = hazards.ghost_warning(network, str(arguments.get("id")))
-        return "\n".join([*filter(None, [ghost]), *hazards.open_forwards(arguments)])
+        return "\n".join([*filter(None, [ghost]), *hazards.warnings(arguments)])
 
     async def _tap_before_use(self, netdev: str) -> None:
         """Tap a netdev before its NIC is there, so that its first frame is seen too."""
