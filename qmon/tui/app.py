@@ -5,6 +5,7 @@ Owns nothing else: screens are told what they show, panes draw it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Coroutine, Iterable
 from pathlib import PurePath
 from typing import Any, ClassVar
@@ -15,8 +16,8 @@ from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.screen import Screen
 
-from qmon.tui.palette import QMON_THEME
 from qmon.tui.terminal import PatientDriver
+from qmon.tui.themes import THEMES, chosen
 from qmon.tui.typed import TypedKeys
 
 
@@ -43,8 +44,11 @@ class QmonApp(App[None]):
         self._typed = TypedKeys(self, super().on_event)
         self._token: object = None
         self.failure: Exception | None = None
-        self.register_theme(QMON_THEME)
-        self.theme = QMON_THEME.name
+        for name in self.available_themes:
+            self.unregister_theme(name)
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = chosen(os.environ, self.console.color_system).name
 
     def get_default_screen(self) -> Screen[Any]:
         """Start with the first screen itself: an empty one below it would only be laid out for nothing."""
