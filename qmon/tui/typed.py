@@ -5,7 +5,8 @@ through the queues of widgets, or wait for a dialog that a worker is about to op
 Must never hold one for ever: after `PATIENCE_S` it goes where keys go.
 
 A key goes on once
-* the one before it has landed: its way through the widgets is over, and that of what it set off (`_under_way`);
+* the one before it has landed: its way through the widgets is over, and that of what it set off (`_under_way`); those
+  that only write or move need not wait for each other where they go the same way (`_on_target`);
 * the screen on top is there, and a dialog that was announced (`expect`) has come and takes keys (`_expected`).
 """
 
@@ -19,13 +20,18 @@ from typing import TYPE_CHECKING, Any
 from textual import events
 from textual.app import ScreenStackError
 from textual.message_pump import MessagePump
+from textual.widget import Widget
+from textual.widgets import Input
 
 from qmon.tui.dialogs.box import Dialog
+from qmon.tui.rows import RowView
 
 if TYPE_CHECKING:
     from textual.app import App
 
 PATIENCE_S = 2.0
+_MOVES = frozenset({"j", "k", "up", "down", "pageup", "pagedown", "ctrl+d", "ctrl+u", "ctrl+f", "ctrl+b"})
+_WRITES = frozenset({"backspace", "delete", "left", "right"})
 _LOOK_AGAIN_S = 0.02
 # A key's own way up to the app; of what its action posted; and of what that set off in turn.
 _WAYS_UP = 3
@@ -40,6 +46,7 @@ class TypedKeys:
         self._waiting: deque[events.Key] = deque()
         self._since = 0.0
         self._under_way: events.Key | None = None
+        self._on_target: Widget | None = None
         self._expected: object | None = None
         self._looking = False
 
@@ -69,6 +76,7 @@ class TypedKeys:
             self._since = time.monotonic()
             self._under_way = key
             target = self._app.focused or self._app.screen
+            self._on_target = target if _only_writes_or_moves(key, target) else None
             await self._hand_on(key)
             self._climb(target, target, key, _WAYS_UP)
         if self._waiting and not self._looking:
@@ -87,11 +95,19 @@ class TypedKeys:
         if time.monotonic() - self._since > PATIENCE_S:
             self._under_way = self._expected = None
             return True
-        if self._under_way is not None or not screen.is_mounted:
+        if not screen.is_mounted or not (self._under_way is None or self._goes_along()):
             return False
         if isinstance(screen, Dialog):
             return screen.takes_keys
         return self._expected is None
+
+    def _goes_along(self) -> bool:
+        target = self._app.focused
+        return (
+            target is not None
+            and target is self._on_target
+            and _only_writes_or_moves(self._waiting[0], target)
+        )
 
     def _climb(self, node: MessagePump | None, start: MessagePump, key: events.Key, ways: int) -> None:
         """Follow the key from widget to widget, behind everything that is in their queues."""
@@ -107,3 +123,10 @@ class TypedKeys:
         elif key is self._under_way:
             self._under_way = None
             await self._go()
+
+
+def _only_writes_or_moves(key: events.Key, target: Widget) -> bool:
+    """Tell whether a key leaves the focus where it is, whatever it finds there."""
+    if isinstance(target, Input):
+        return key.is_printable or key.key in _WRITES
+    return isinstance(target, RowView) and key.key in _MOVES

@@ -35,7 +35,7 @@ def changes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     async def act(session: Any, *words: Any, **options: Any) -> None:
         done.append(words)
 
-    for name in ("set_link", "add_forward"):
+    for name in ("set_link", "add_forwards"):
         monkeypatch.setattr(change, f"plan_{name}", plan)
         monkeypatch.setattr(change, name, act)
     return done

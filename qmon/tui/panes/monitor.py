@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -29,7 +30,7 @@ from qmon.network.dangers import danger_of, danger_of_line
 from qmon.tui.dialogs.confirm import ConfirmDialog
 from qmon.tui.rows import RowView
 
-LINES_KEPT = 5000
+LINES_KEPT, SAID_KEPT = 5000, 1000
 HISTORY_KEPT = 500
 PROMPTS = {"hmp": "(qemu) ", "qmp": "qmp> "}
 
@@ -45,23 +46,45 @@ class Transcript(RowView):
 
     def __init__(self) -> None:
         super().__init__(id="transcript")
+        self._said: deque[_Line] = deque(maxlen=SAID_KEPT)
         self._lines: list[_Line] = []
+        self._width = 0
         self._forgotten = 0
 
     def add(self, content: str, style: str = "text") -> None:
         """Add one or more lines of foreign text, broken where they are too long, and bring them into sight."""
-        self._lines += [_Line(style, line) for line in _in_rows(content, max(self.size.width - 2, 20))]
+        said = _Line(style, content)
+        self._said.append(said)
+        self._break(said)
+        self.top = max(self.end_row - self.page, self.first_row)
+        self.settle()
+
+    def on_resize(self) -> None:
+        """Break everything anew for another width."""
+        if self._width and self._width != self._room:
+            self._lines.clear()
+            for said in self._said:
+                self._break(said)
+            self.top = max(self.end_row - self.page, self.first_row)
+        super().on_resize()
+
+    @property
+    def _room(self) -> int:
+        return max(self.size.width - 2, 20)
+
+    def _break(self, said: _Line) -> None:
+        self._width = self._room
+        self._lines += [_Line(said.style, line) for line in _in_rows(said.content, self._width)]
         surplus = len(self._lines) - LINES_KEPT
         if surplus > 0:
             del self._lines[:surplus]
             self._forgotten += surplus
-        self.top = max(self.end_row - self.page, self.first_row)
-        self.settle()
 
     def clear(self) -> None:
         """Forget everything."""
         self._forgotten = self.end_row
         self._lines.clear()
+        self._said.clear()
         self.top = self.first_row
         self.settle()
 

@@ -16,7 +16,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
-from textual.widgets import Input
 
 from qmon import text
 from qmon.errors import QmonError
@@ -42,8 +41,6 @@ class PacketsPane(Vertical):
     """Everything about packets; `tick` at the drawing rate."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        # Seen to before any widget: what is typed right behind it must find the filter's line ready.
-        Binding("slash", "filter", "Filter", priority=True),
         Binding("n", "match(1)", "Next match", show=False),
         Binding("N", "match(-1)", "Previous match", show=False),
         Binding("m", "marking", "Mark instead of hide", show=False),
@@ -70,7 +67,7 @@ class PacketsPane(Vertical):
         super().__init__(id=id)
         self._store = store
         self._rule = StatusRule()
-        self._filter = FilterBar()
+        self._filter = FilterBar(lambda: [interface.link_type for interface in store.interfaces])
         self.packet_list = PacketList(store, live=live, id="packet-list")
         self.detail = DetailTree(id="detail")
         self.hex_view = HexView(id="bytes")
@@ -249,14 +246,8 @@ class PacketsPane(Vertical):
     def _mode_changed(self) -> None:
         self.update_status()
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Leave a slash to the line it is typed into."""
-        if action == "filter" and isinstance(self.screen.focused, Input):
-            return False
-        return super().check_action(action, parameters)
-
-    def action_filter(self) -> None:
-        """Type a capture filter."""
+    def type_filter(self) -> None:
+        """Open the line in which a filter is typed."""
         self._filter.open(self.packet_list.rows.expression)
 
     @on(FilterBar.Applied)

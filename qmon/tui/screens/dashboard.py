@@ -51,7 +51,6 @@ class DashboardScreen(TabbedScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "add", "Add", tooltip="Add a netdev, NIC or forward"),
         Binding("t", "network", "Network", tooltip="Go to the network tree"),
-        # Seen to before any widget: what is typed right behind it must find the prompt ready.
         Binding("colon", "monitor", "Monitor", key_display=":", tooltip="Type a monitor line", priority=True),
         Binding("v", "other_vm", "VMs", show=False, tooltip="Choose another VM"),
         Binding("r", "look", "Refresh", show=False, tooltip="Refresh"),

@@ -16,7 +16,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import ContentSwitcher
+from textual.widgets import ContentSwitcher, Input
 
 from qmon import text
 from qmon.errors import QmonError
@@ -25,6 +25,7 @@ from qmon.export.wireshark_feed import show_in_wireshark
 from qmon.tui.app import QmonApp
 from qmon.tui.dialogs.confirm import MessageDialog
 from qmon.tui.dialogs.form import Field, FormDialog
+from qmon.tui.panes.filter_bar import FilterBar
 from qmon.tui.panes.header import HeaderLine
 from qmon.tui.panes.packets import PacketsPane
 from qmon.tui.panes.tab_bar import TabBar
@@ -41,8 +42,9 @@ class TabbedScreen(Screen[None]):
     # `open_tab` says where the focus is, from the start.
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "Filter", priority=True, tooltip="Filter packets"),
         Binding("w", "save", "Save", tooltip="Save packets to a file"),
-        Binding("W", "wireshark", "Wireshark", show=False, tooltip="Show the packets in Wireshark, live"),
+        Binding("W", "wireshark", "Wireshark", show=False, tooltip="Show the packets in Wireshark"),
         *(Binding(str(number), f"tab({number})", show=False) for number in range(1, 10)),
     ]
 
@@ -56,6 +58,7 @@ class TabbedScreen(Screen[None]):
         self._tabs = TabBar(tuple(self.panes))
         self._switcher = ContentSwitcher(*self.panes.values(), initial=packets.id)
         self.header = HeaderLine()
+        self._filter_from = ""
         # All packets before this one are in a file.
         self.saved = 0
 
@@ -89,6 +92,25 @@ class TabbedScreen(Screen[None]):
         self.tick()
         # Now, not by a message: the next key may be in the queue already, and it is meant for the pane.
         self.set_focus(getattr(pane, "entry", pane))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave a slash to the line it is typed into."""
+        if action == "filter" and isinstance(self.focused, Input):
+            return False
+        return super().check_action(action, parameters)
+
+    def action_filter(self) -> None:
+        """Type a filter for the packets, whatever tab is open."""
+        self._filter_from = self._tabs.open
+        if self.open_pane is not self.packets:
+            self.open_tab("Packets")
+        self.packets.type_filter()
+
+    @on(FilterBar.Left)
+    def _filter_left(self) -> None:
+        """Go back to the tab that the filter was asked for in."""
+        if self._filter_from != "Packets":
+            self.open_tab(self._filter_from)
 
     def save_name(self) -> str:
         """Return what a file with these packets could be called, without time and suffix."""

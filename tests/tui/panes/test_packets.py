@@ -169,6 +169,43 @@ async def test_a_wrong_filter_says_why_and_changes_nothing() -> None:
         assert pane.packet_list.end_row == 490
 
 
+async def test_a_wrong_filter_is_marked_where_it_goes_wrong() -> None:
+    async with dashboard() as (pilot, _screen, _):
+        await pilot.press("slash")
+        await type_text(pilot, "tcp prt 80")
+        await until(lambda: "▲ syntax error at 'prt'" in shown(pilot))
+        lines = shown(pilot).splitlines()
+        at = next(number for number, line in enumerate(lines) if "▲" in line)
+        assert lines[at].index("▲") == lines[at - 1].index("prt 80")
+        assert "Enter: apply · Esc: cancel" in lines[at - 1]
+        await pilot.press("ctrl+u")
+        await type_text(pilot, " tcp port ")
+        await until(lambda: "▲ something is missing at its end" in shown(pilot))
+
+
+async def test_a_long_wrong_filter_in_a_small_terminal() -> None:
+    async with dashboard(size=(60, 15)) as (pilot, screen, _):
+        await pilot.press("slash")
+        await type_text(pilot, "host 10.0.2.15 and port 80 or prt 443")
+        await until(lambda: "▲ unknown port 'prt'" in shown(pilot))
+        assert "▲" in shown(pilot)
+        await pilot.press("enter")
+        assert not _pane(screen).packet_list.rows.filtering
+
+
+async def test_a_filter_can_be_typed_from_every_tab_and_esc_goes_back() -> None:
+    async with dashboard() as (pilot, screen, _):
+        await pilot.press("2", "slash")
+        await until(lambda: "Capture filter" in shown(pilot))
+        await pilot.press("escape")
+        await until(lambda: "A (spoke first)" in shown(pilot))
+        await pilot.press("slash")
+        await type_text(pilot, "arp")
+        await pilot.press("enter")
+        await until(lambda: "2 of 490 packets" in shown(pilot))
+        assert screen.open_pane is screen.packets
+
+
 async def test_earlier_filters_come_back() -> None:
     async with dashboard() as (pilot, screen, _):
         pane = _pane(screen)

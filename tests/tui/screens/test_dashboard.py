@@ -182,6 +182,17 @@ async def test_the_prompt_completes() -> None:
         assert screen.query_one("Prompt").value == "netdev_del"
 
 
+async def test_replies_are_broken_anew_for_another_width() -> None:
+    async with dashboard(size=(120, 30)) as (pilot, _screen, watch):
+        watch.session.replies["info x"] = "begin\t" + "x" * 100 + " the end\r\n"
+        await pilot.press("colon")
+        await type_text(pilot, "info x")
+        await pilot.press("enter")
+        await until(lambda: "begin   xxx" in shown(pilot) and "the end" in shown(pilot))
+        await pilot.resize_terminal(60, 24)
+        await until(lambda: "begin   xxx" in shown(pilot) and "the end" in shown(pilot))
+
+
 async def test_a_prompt_without_a_monitor_says_so() -> None:
     async with dashboard() as (pilot, _screen, watch):
         watch.session = None

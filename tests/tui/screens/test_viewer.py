@@ -11,6 +11,7 @@ from qmon.tui.app import QmonApp
 from qmon.tui.screens.viewer import ViewerScreen
 from tests.packets.files.bombs import ALL
 from tests.packets.files.test_source import FRAMES, pcap, pcapng
+from tests.tui.apps import running, shown, until
 
 
 async def loaded(path: Path) -> ViewerScreen:
@@ -45,3 +46,15 @@ async def test_a_file_that_asks_for_much_is_shown_as_far_as_it_goes(name: str, t
     screen = await loaded(path)
     if name == "many_interfaces":
         assert "4096 interfaces" in screen._problem
+
+
+async def test_help_lists_only_what_a_file_has(capture_file: Path) -> None:
+    with CaptureFile(capture_file) as file:
+        async with running(ViewerScreen(file, "trace.pcap")) as pilot:
+            await until(lambda: "490 packets" in shown(pilot))
+            await pilot.press("question_mark")
+            await until(lambda: "Everywhere" in shown(pilot))
+            said = shown(pilot)
+            for live in ("Follow", "Pause", "netdev", "monitor", "VM", "live"):
+                assert live not in said
+            assert "Filter packets" in said
