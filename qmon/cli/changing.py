@@ -17,7 +17,7 @@ from qmon.cli import output as out
 from qmon.network.release import UNPLUG_S
 
 if TYPE_CHECKING:
-    from qmon.network.steps import Step
+    from qmon.monitor.commands import Command
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,7 +29,7 @@ class Manner:
     dry_run: bool
     output: str
 
-    def show(self, steps: Iterable[Step]) -> None:
+    def show(self, steps: Iterable[Command]) -> None:
         """Print what would be sent: QMP messages, one a line, or one document."""
         messages = [step.as_qmp() for step in steps]
         if self.output == "json":
@@ -38,7 +38,7 @@ class Manner:
         for message in messages:
             out.data(json.dumps(message), harmless=True)
 
-    def show_each(self, vms: Iterable[tuple[str, Iterable[Step]]]) -> None:
+    def show_each(self, vms: Iterable[tuple[str, Iterable[Command]]]) -> None:
         """Print what would be sent to each of several VMs; as lines, each VM's after a comment that names it."""
         if self.output == "json":
             content = [{"vm": vm, "commands": [step.as_qmp() for step in steps]} for vm, steps in vms]

@@ -6,19 +6,30 @@ is for those who send it. All raise what `Monitor.execute` raises.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from qmon.text import plain
 
 if TYPE_CHECKING:
     from qmon.monitor.protocol import Monitor
 
+_HMP = "human-monitor-command"
+
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """A property of a QOM object; a `type` of ``child<X>`` or ``link<X>`` leads to another object."""
+    """A property of a QOM object; a `type` of ``child<X>`` or ``link<X>`` leads to another object.
+
+    `default` is known only of a device's properties, and not of all; with a few comes a `description`.
+    """
 
     name: str
     type: str
+    default: object = None
+    description: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +56,79 @@ class Chardev:
     filename: str
 
 
+# Changes of the network: commands that are shown before they are sent
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A QMP command with its arguments; as text, a line for people."""
+
+    name: str
+    arguments: Mapping[str, object]
+
+    def __str__(self) -> str:
+        if self.name == _HMP:
+            return f"hmp: {plain(str(self.arguments['command-line']))}"
+        return f"{self.name} {plain(json.dumps(self.arguments, ensure_ascii=False))}"
+
+    def as_qmp(self) -> dict[str, object]:
+        """Return the message that QMP carries."""
+        return {"execute": self.name, "arguments": dict(self.arguments)}
+
+    async def send(self, monitor: Monitor, *, fd: int | None = None) -> Any:
+        """Send it, with a descriptor of ours where it takes one, and return the result.
+
+        That of a line of the human monitor is its text, with plain line ends.
+        """
+        if self.name == _HMP:
+            return await monitor.hmp(str(self.arguments["command-line"]))
+        return await monitor.execute(self.name, self.arguments, fd=fd)
+
+
+def netdev_add(arguments: Mapping[str, object]) -> Command:
+    """Add a netdev; `arguments` are those of its type, and `type` and `id` (0.14)."""
+    return Command("netdev_add", arguments)
+
+
+def netdev_del(netdev: str) -> Command:
+    """Remove a netdev, in use or not (0.14)."""
+    return Command("netdev_del", {"id": netdev})
+
+
+def device_add(arguments: Mapping[str, object]) -> Command:
+    """Plug a device in; `arguments` are its properties, and `driver` (0.13)."""
+    return Command("device_add", arguments)
+
+
+def device_del(device: str) -> Command:
+    """Ask the guest to release a device, which is an id or a path in the object tree (0.14)."""
+    return Command("device_del", {"id": device})
+
+
+def set_link(name: str, up: bool) -> Command:
+    """Plug the cable of a NIC or a netdev in, or pull it out (0.14)."""
+    return Command("set_link", {"name": name, "up": up})
+
+
+def getfd(name: str) -> Command:
+    """Hand QEMU a copy of the descriptor that is sent with it, named for the next command that takes one (0.14)."""
+    return Command("getfd", {"fdname": name})
+
+
+def hostfwd_add(netdev: str, rule: str) -> Command:
+    """Forward a port of the host, as ``PROTOCOL:HOST:PORT-GUEST:PORT`` says; the reply is empty, or why not (HMP)."""
+    return _line(f"hostfwd_add {netdev} {rule}")
+
+
+def hostfwd_remove(netdev: str, rule: str) -> Command:
+    """Forward the port ``PROTOCOL:HOST:PORT`` no more; the reply says what came of it (HMP)."""
+    return _line(f"hostfwd_remove {netdev} {rule}")
+
+
+def _line(line: str) -> Command:
+    return Command(_HMP, {"command-line": line})
+
+
 # QEMU
 
 
@@ -61,7 +145,7 @@ async def query_qmp_schema(monitor: Monitor) -> list[dict[str, Any]]:
 
 async def human_monitor_command(monitor: Monitor, line: str, *, timeout_s: float | None = None) -> str:
     """Run a line of the human monitor; its text with plain line ends (0.14)."""
-    reply = await monitor.execute("human-monitor-command", {"command-line": line}, timeout_s=timeout_s)
+    reply = await monitor.execute(_HMP, {"command-line": line}, timeout_s=timeout_s)
     return str(reply).replace("\r\n", "\n")
 
 
@@ -101,16 +185,6 @@ def _text(reply: dict[str, str]) -> str:
     return reply["human-readable-text"].replace("\r\n", "\n")
 
 
-async def netdev_del(monitor: Monitor, netdev: str) -> None:
-    """Remove a netdev, in use or not (0.14)."""
-    await monitor.execute("netdev_del", {"id": netdev})
-
-
-async def device_del(monitor: Monitor, device: str) -> None:
-    """Ask the guest to release a device, which is an id or a path in the object tree (0.14)."""
-    await monitor.execute("device_del", {"id": device})
-
-
 async def device_list_properties(monitor: Monitor, model: str) -> tuple[Property, ...]:
     """Return the properties of a model of devices (1.2)."""
     return _properties(await monitor.execute("device-list-properties", {"typename": model}))
@@ -124,8 +198,17 @@ async def qom_list(monitor: Monitor, path: str) -> tuple[Property, ...]:
     return _properties(await monitor.execute("qom-list", {"path": path}))
 
 
-def _properties(listed: list[dict[str, str]]) -> tuple[Property, ...]:
-    return tuple(Property(entry["name"], entry["type"]) for entry in listed)
+def _properties(listed: list[dict[str, Any]]) -> tuple[Property, ...]:
+    return tuple(
+        Property(
+            entry["name"], entry["type"], entry.get("default-value"), _text_or_none(entry.get("description"))
+        )
+        for entry in listed
+    )
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 async def qom_get(monitor: Monitor, path: str, name: str) -> Any:
@@ -202,11 +285,6 @@ async def chardev_add_descriptor(monitor: Monitor, chardev_id: str, fd_name: str
 async def chardev_add_unix(monitor: Monitor, chardev_id: str, path: str) -> None:
     """Make a chardev that connects to the unix socket at `path` now, and never again (1.4)."""
     await _chardev_add_socket(monitor, chardev_id, {"type": "unix", "data": {"path": path}})
-
-
-async def getfd(monitor: Monitor, fd: int, name: str) -> None:
-    """Hand QEMU a copy of our descriptor `fd` under a name, for the next command that takes one (0.14)."""
-    await monitor.execute("getfd", {"fdname": name}, fd=fd)
 
 
 async def closefd(monitor: Monitor, name: str) -> None:

@@ -15,7 +15,7 @@ from qmon.network.inspect import usernet
 from qmon.text import plain
 
 if TYPE_CHECKING:
-    from qmon.monitor.session import Session
+    from qmon.monitor.protocol import Monitor
     from qmon.network.model import Forward
 
 WAIT_S = 60.0
@@ -26,7 +26,7 @@ _TRY_S = 1.0
 _ASKING = ("SYN_SENT", "CLOSED", "LISTEN")
 
 
-async def wait_answer(session: Session, forward: Forward, *, timeout_s: float = WAIT_S) -> None:
+async def wait_answer(session: Monitor, forward: Forward, *, timeout_s: float = WAIT_S) -> None:
     """Wait until the guest accepts connections at a forward of TCP.
 
     `TimedOut` says what the guest did instead: nothing, or refuse. `Refused` where the forward cannot be reached from
@@ -49,7 +49,7 @@ async def wait_answer(session: Session, forward: Forward, *, timeout_s: float = 
         ) from None
 
 
-async def _answers(session: Session, forward: Forward, seen: list[str]) -> bool:
+async def _answers(session: Monitor, forward: Forward, seen: list[str]) -> bool:
     """Connect once and tell whether the guest took it; what it did instead is added to `seen`."""
     every = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "::1"}
     host = every.get(forward.host_address, forward.host_address).strip("[]")
@@ -89,7 +89,7 @@ async def _first_word(reader: asyncio.StreamReader) -> bytes:
         return b""
 
 
-async def _states(session: Session, forward: Forward) -> list[str]:
+async def _states(session: Monitor, forward: Forward) -> list[str]:
     """Return how the stack's connections through a forward stand."""
     return [
         row.state

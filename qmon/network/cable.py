@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING
 
 from qmon.errors import QmonError, Refused, UsageError
 from qmon.monitor import commands
+from qmon.monitor.commands import Command
 from qmon.network import change
 from qmon.network.captures import let_captures_join
 from qmon.network.change import nic_step, send_nic
 from qmon.network.inspect import inspect
 from qmon.network.options import check_id
 from qmon.network.release import UNPLUG_S
-from qmon.network.steps import Step, to_the_end
+from qmon.network.steps import to_the_end
 from qmon.text import plain
 
 if TYPE_CHECKING:
-    from qmon.monitor.session import Session
+    from qmon.monitor.protocol import Monitor
 
 DEFAULT_MODEL = "virtio-net-pci"
 _TYPE = "dgram"
@@ -36,14 +37,14 @@ _TYPE = "dgram"
 class End:
     """One end of a cable that is to be laid: what will be sent to one VM."""
 
-    session: Session
-    netdev: Step
-    nic: Step
+    session: Monitor
+    netdev: Command
+    nic: Command
 
     @property
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[Command, ...]:
         """Return all commands, in order; with the first goes a descriptor."""
-        return (Step("getfd", {"fdname": self.netdev.arguments["id"]}), self.netdev, self.nic)
+        return (commands.getfd(str(self.netdev.arguments["id"])), self.netdev, self.nic)
 
 
 def new_name() -> str:
@@ -51,7 +52,7 @@ def new_name() -> str:
     return f"cable-{secrets.token_hex(2)}"
 
 
-async def plan_cable(one: Session, other: Session, name: str, model: str = DEFAULT_MODEL) -> tuple[End, End]:
+async def plan_cable(one: Monitor, other: Monitor, name: str, model: str = DEFAULT_MODEL) -> tuple[End, End]:
     """Return what `lay_cable` will do; `Refused` or UsageError where it cannot be."""
     check_id(name, "cable", "cable1")
     if one.address == other.address or (one.peer_pid is not None and one.peer_pid == other.peer_pid):
@@ -59,7 +60,7 @@ async def plan_cable(one: Session, other: Session, name: str, model: str = DEFAU
     return await _end(one, name, model), await _end(other, name, model)
 
 
-async def _end(session: Session, name: str, model: str) -> End:
+async def _end(session: Monitor, name: str, model: str) -> End:
     if not session.can_pass_descriptors:
         raise Refused(
             f"{session.address} cannot carry descriptors, and a cable's end is one",
@@ -73,7 +74,7 @@ async def _end(session: Session, name: str, model: str) -> End:
         )
     arguments = {"type": _TYPE, "id": name, "local": {"type": "fd", "str": name}}
     nic = await nic_step(session, f"{model},id={name}-nic", netdev=name)
-    return End(session, Step("netdev_add", arguments), nic)
+    return End(session, commands.netdev_add(arguments), nic)
 
 
 async def lay_cable(ends: Sequence[End]) -> None:
@@ -91,11 +92,11 @@ async def _lay(ends: Sequence[End], pair: Sequence[socket.socket]) -> None:
     try:
         for end, sock in zip(ends, pair, strict=True):
             name = str(end.netdev.arguments["id"])
-            await commands.getfd(end.session, sock.fileno(), name)
+            await commands.getfd(name).send(end.session, fd=sock.fileno())
             undo.append(partial(commands.closefd, end.session, name))
             await end.netdev.send(end.session)
             # The netdev has the descriptor now.
-            undo[-1] = partial(end.session.execute, "netdev_del", {"id": name})
+            undo[-1] = partial(commands.netdev_del(name).send, end.session)
             await let_captures_join(end.session, name)
         for end in ends:
             await send_nic(end.session, end.nic)
@@ -110,13 +111,13 @@ async def _lay(ends: Sequence[End], pair: Sequence[socket.socket]) -> None:
         raise
 
 
-async def has_end(session: Session, name: str) -> bool:
+async def has_end(session: Monitor, name: str) -> bool:
     """Tell whether a VM has an end of the cable of that name."""
     netdev = (await inspect(session)).netdev(name)
     return netdev is not None and netdev.type == _TYPE
 
 
-async def plan_uncable(session: Session, name: str) -> tuple[Step, ...]:
+async def plan_uncable(session: Monitor, name: str) -> tuple[Command, ...]:
     """Return what `uncable` will send to one of the VMs."""
     netdev = (await inspect(session)).netdev(name)
     if netdev is not None and netdev.nic is not None:
@@ -124,7 +125,7 @@ async def plan_uncable(session: Session, name: str) -> tuple[Step, ...]:
     return await change.plan_remove_netdev(session, name)
 
 
-async def uncable(sessions: Sequence[Session], name: str, *, timeout_s: float = UNPLUG_S) -> None:
+async def uncable(sessions: Sequence[Monitor], name: str, *, timeout_s: float = UNPLUG_S) -> None:
     """Take a cable's ends away; raises the first trouble when all that could be taken away is."""
     ended = await asyncio.gather(
         *(_take_end(session, name, timeout_s) for session in sessions), return_exceptions=True
@@ -134,7 +135,7 @@ async def uncable(sessions: Sequence[Session], name: str, *, timeout_s: float = 
             raise problem
 
 
-async def _take_end(session: Session, name: str, timeout_s: float) -> None:
+async def _take_end(session: Monitor, name: str, timeout_s: float) -> None:
     netdev = (await inspect(session)).netdev(name)
     if netdev is None:
         return

@@ -13,14 +13,14 @@ from qmon.monitor import commands
 from qmon.network.ids import PREFIX
 
 if TYPE_CHECKING:
-    from qmon.monitor.session import Session
+    from qmon.monitor.protocol import Monitor
 
 # Who captures all netdevs of a VM looks for new ones four times a second.
 JOIN_S = 0.75
 _TURN_S = 0.05
 
 
-async def let_captures_join(session: Session, netdev: str, *, timeout_s: float = JOIN_S) -> bool:
+async def let_captures_join(session: Monitor, netdev: str, *, timeout_s: float = JOIN_S) -> bool:
     """Wait until a capture of every netdev has joined a new one, so that it sees the first frame of its NIC.
 
     Returns at once where nobody captures; False if nobody joined in time.
@@ -37,12 +37,12 @@ async def let_captures_join(session: Session, netdev: str, *, timeout_s: float =
     return False
 
 
-async def _filters(session: Session) -> list[str]:
+async def _filters(session: Monitor) -> list[str]:
     listed = await commands.qom_list(session, "/objects")
     return [one.name for one in listed if one.name.startswith(PREFIX)]
 
 
-async def _netdev_of(session: Session, filter_id: str) -> str | None:
+async def _netdev_of(session: Monitor, filter_id: str) -> str | None:
     try:
         return str(await commands.qom_get(session, f"/objects/{filter_id}", "netdev"))
     except Refused:

@@ -11,6 +11,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from qmon.errors import QmonError, Refused, TimedOut, UsageError
+from qmon.monitor import commands
+from qmon.monitor.commands import Command
 from qmon.monitor.hmp import parse_network
 from qmon.network import hazards
 from qmon.network.forward import (
@@ -28,12 +30,12 @@ from qmon.network.nics import nic_properties
 from qmon.network.options import driver_of, parse_device, parse_netdev
 from qmon.network.ports import advice, pcie_ports
 from qmon.network.release import UNPLUG_S, device_id, let_go
-from qmon.network.steps import Step, to_the_end
+from qmon.network.steps import to_the_end
 from qmon.network.surroundings import surroundings
 from qmon.text import plain
 
 if TYPE_CHECKING:
-    from qmon.monitor.session import Session
+    from qmon.monitor.protocol import Monitor
 
 __all__ = [
     "UNPLUG_S",
@@ -65,36 +67,36 @@ Between = Callable[[str], Awaitable[object]]
 # Netdevs
 
 
-async def plan_add_netdev(session: Session, spec: str) -> tuple[Step, ...]:
+async def plan_add_netdev(session: Monitor, spec: str) -> tuple[Command, ...]:
     """Return what `add_netdev` will send."""
     return (await netdev_step(session, spec),)
 
 
-async def add_netdev(session: Session, spec: str) -> str:
+async def add_netdev(session: Monitor, spec: str) -> str:
     """Add a netdev in `-netdev` syntax and return its id."""
     step = await netdev_step(session, spec)
     await step.send(session)
     return str(step.arguments["id"])
 
 
-async def plan_remove_netdev(session: Session, id_: str, *, force: bool = False) -> tuple[Step, ...]:
+async def plan_remove_netdev(session: Monitor, id_: str, *, force: bool = False) -> tuple[Command, ...]:
     """Return what `remove_netdev` will send."""
     return (await _netdev_removal(session, id_, force=force),)
 
 
-async def remove_netdev(session: Session, id_: str, *, force: bool = False) -> None:
+async def remove_netdev(session: Monitor, id_: str, *, force: bool = False) -> None:
     """Remove a netdev; `Refused` if something is plugged into it, unless `force`."""
     await (await _netdev_removal(session, id_, force=force)).send(session)
 
 
-async def netdev_step(session: Session, spec: str) -> Step:
+async def netdev_step(session: Monitor, spec: str) -> Command:
     """Return the command that adds a netdev in `-netdev` syntax; `Refused` if it would harm the VM."""
     arguments = parse_netdev(spec, await session.schema())
     hazards.check_netdev(arguments, session.version, await surroundings(session.peer_pid))
-    return Step("netdev_add", arguments)
+    return commands.netdev_add(arguments)
 
 
-async def _netdev_removal(session: Session, id_: str, *, force: bool) -> Step:
+async def _netdev_removal(session: Monitor, id_: str, *, force: bool) -> Command:
     network = await inspect(session)
     hazards.check_netdev_removal(network, id_, force=force)
     known = {netdev.id for netdev in network.netdevs} | {
@@ -102,18 +104,18 @@ async def _netdev_removal(session: Session, id_: str, *, force: bool) -> Step:
     }
     if id_ not in known:
         raise Refused(f"there is no netdev '{plain(id_)}'", hint=_there_are("netdevs", known))
-    return Step("netdev_del", {"id": id_})
+    return commands.netdev_del(id_)
 
 
 # NICs
 
 
-async def plan_add_nic(session: Session, spec: str) -> tuple[Step, ...]:
+async def plan_add_nic(session: Monitor, spec: str) -> tuple[Command, ...]:
     """Return what `add_nic` will send."""
     return (await nic_step(session, spec),)
 
 
-async def add_nic(session: Session, spec: str) -> str | None:
+async def add_nic(session: Monitor, spec: str) -> str | None:
     """Plug a NIC in, in `-device` syntax; return its name (as of `plug`).
 
     Where the board takes NICs only in PCIe ports and `bus` is not given, a free port is found.
@@ -123,13 +125,13 @@ async def add_nic(session: Session, spec: str) -> str | None:
     return await _name_of(session, step)
 
 
-async def plan_remove_nic(session: Session, name: str) -> tuple[Step, ...]:
+async def plan_remove_nic(session: Monitor, name: str) -> tuple[Command, ...]:
     """Return what `remove_nic` will send."""
     nic = nic_of(await inspect(session), name)
-    return (Step("device_del", {"id": device_id(nic)}),)
+    return (commands.device_del(device_id(nic)),)
 
 
-async def remove_nic(session: Session, name: str, *, timeout_s: float = UNPLUG_S) -> str | None:
+async def remove_nic(session: Monitor, name: str, *, timeout_s: float = UNPLUG_S) -> str | None:
     """Ask the guest to let go of a NIC and wait until it has; return the netdev that stays, None if none does.
 
     `TimedOut` if the guest has not let go, `Refused` if it will not.
@@ -140,19 +142,19 @@ async def remove_nic(session: Session, name: str, *, timeout_s: float = UNPLUG_S
     return next((one.id for one in network.netdevs if one.nic == nic.id and not one.ghost), None)
 
 
-async def plan_set_link(session: Session, name: str, up: bool) -> tuple[Step, ...]:
+async def plan_set_link(session: Monitor, name: str, up: bool) -> tuple[Command, ...]:
     """Return what `set_link` will send."""
     _nic_or_netdev(await inspect(session), name)
-    return (Step("set_link", {"name": name, "up": up}),)
+    return (commands.set_link(name, up),)
 
 
-async def set_link(session: Session, name: str, up: bool) -> None:
+async def set_link(session: Monitor, name: str, up: bool) -> None:
     """Plug the cable of a NIC (or of a netdev) in or out; QEMU cannot tell afterwards how it stands."""
     _nic_or_netdev(await inspect(session), name)
-    await Step("set_link", {"name": name, "up": up}).send(session)
+    await commands.set_link(name, up).send(session)
 
 
-async def nic_step(session: Session, spec: str, *, netdev: str | None = None) -> Step:
+async def nic_step(session: Monitor, spec: str, *, netdev: str | None = None) -> Command:
     """Return the command that plugs a NIC in, with a free address and port, into `netdev` where that is given."""
     arguments = parse_device(spec, properties := await nic_properties(session, driver_of(spec)))
     network = await inspect(session)
@@ -172,10 +174,10 @@ async def nic_step(session: Session, spec: str, *, netdev: str | None = None) ->
         port = next((port for port in await pcie_ports(session) if not port.taken), None)
         if port is not None:
             arguments["bus"] = port.bus
-    return Step("device_add", arguments)
+    return commands.device_add(arguments)
 
 
-async def send_nic(session: Session, step: Step) -> None:
+async def send_nic(session: Monitor, step: Command) -> None:
     """Send a `device_add`; a refusal of the bus says what would help."""
     try:
         await step.send(session)
@@ -187,7 +189,7 @@ async def send_nic(session: Session, step: Step) -> None:
         raise
 
 
-async def _name_of(session: Session, step: Step) -> str | None:
+async def _name_of(session: Monitor, step: Command) -> str | None:
     """Return the name of the NIC that `step` plugged in: its id, or what QEMU calls the one on its netdev."""
     if "id" in step.arguments:
         return str(step.arguments["id"])
@@ -225,13 +227,13 @@ def _there_are(what: str, names: set[str]) -> str:
 # Both together
 
 
-async def plan_plug(session: Session, netdev_spec: str, nic_spec: str) -> tuple[Step, ...]:
+async def plan_plug(session: Monitor, netdev_spec: str, nic_spec: str) -> tuple[Command, ...]:
     """Return what `plug` will send."""
     return await _plug_steps(session, netdev_spec, nic_spec)
 
 
 async def plug(
-    session: Session, netdev_spec: str, nic_spec: str, *, between: Between | None = None
+    session: Monitor, netdev_spec: str, nic_spec: str, *, between: Between | None = None
 ) -> tuple[str, str | None]:
     """Add a netdev and a NIC on it, both or neither; return the netdev's id and the NIC's name.
 
@@ -244,12 +246,12 @@ async def plug(
     return str(netdev.arguments["id"]), await _name_of(session, nic)
 
 
-async def _plug_steps(session: Session, netdev_spec: str, nic_spec: str) -> tuple[Step, Step]:
+async def _plug_steps(session: Monitor, netdev_spec: str, nic_spec: str) -> tuple[Command, Command]:
     netdev = await netdev_step(session, netdev_spec)
     return netdev, await nic_step(session, nic_spec, netdev=str(netdev.arguments["id"]))
 
 
-async def _plug(session: Session, netdev: Step, nic: Step, between: Between | None) -> None:
+async def _plug(session: Monitor, netdev: Command, nic: Command, between: Between | None) -> None:
     id_ = str(netdev.arguments["id"])
     await netdev.send(session)
     try:
@@ -263,12 +265,12 @@ async def _plug(session: Session, netdev: Step, nic: Step, between: Between | No
         raise
 
 
-async def take_back(session: Session, added: Step, problem: BaseException) -> None:
+async def take_back(session: Monitor, added: Command, problem: BaseException) -> None:
     """Remove a netdev that was added for a NIC which did not come; `problem` is told if that fails too."""
     netdev, stays = str(added.arguments["id"]), hazards.lasting(added.arguments["type"])
     try:
         if stays is None:
-            await Step("netdev_del", {"id": netdev}).send(session)
+            await commands.netdev_del(netdev).send(session)
     except QmonError as worse:
         stays = worse.message
     if stays is not None:
@@ -277,14 +279,14 @@ async def take_back(session: Session, added: Step, problem: BaseException) -> No
             problem.message = f"{problem.message}; and the netdev {netdev} was left behind: {stays}"
 
 
-async def plan_unplug(session: Session, name: str) -> tuple[Step, ...]:
+async def plan_unplug(session: Monitor, name: str) -> tuple[Command, ...]:
     """Return what `unplug` will send."""
     network = await inspect(session)
     nic = nic_of(network, name)
-    return (Step("device_del", {"id": device_id(nic)}), *netdev_after(network, nic))
+    return (commands.device_del(device_id(nic)), *netdev_after(network, nic))
 
 
-async def unplug(session: Session, name: str, *, timeout_s: float = UNPLUG_S) -> str | None:
+async def unplug(session: Monitor, name: str, *, timeout_s: float = UNPLUG_S) -> str | None:
     """Remove a NIC and then its netdev, and return the netdev's id, None if the NIC was plugged into no live one.
 
     `TimedOut` if the guest has not let go in time: both are still there then, and the request stands.
@@ -306,7 +308,7 @@ async def unplug(session: Session, name: str, *, timeout_s: float = UNPLUG_S) ->
     return nic.netdev if steps else None
 
 
-async def cut_off(session: Session, name: str) -> str | None:
+async def cut_off(session: Monitor, name: str) -> str | None:
     """Remove the netdev that a NIC is plugged into, and return its id, None if there is none.
 
     The NIC stays, dead, until the guest releases it or the VM is reset.
@@ -318,13 +320,13 @@ async def cut_off(session: Session, name: str) -> str | None:
     return str(steps[0].arguments["id"]) if steps else None
 
 
-def netdev_after(network: Network, nic: Nic) -> list[Step]:
+def netdev_after(network: Network, nic: Nic) -> list[Command]:
     """Return what removes a NIC's netdev when the NIC is gone; nothing where it is plugged into no live one."""
     netdev = None if nic.netdev is None else network.netdev(nic.netdev)
     # A live netdev of the same name is not the one that this NIC was plugged into.
     if netdev is None or netdev.ghost or netdev.nic != nic.id or hazards.lasting(netdev.type):
         return []
-    return [Step("netdev_del", {"id": netdev.id})]
+    return [commands.netdev_del(netdev.id)]
 
 
 def check_gone(network: Network, nic: Nic, done: str) -> None:

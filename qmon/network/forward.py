@@ -9,31 +9,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qmon.errors import QmonError, Refused, UsageError
+from qmon.monitor import commands
+from qmon.monitor.commands import Command
 from qmon.monitor.hmp import UsernetStack
 from qmon.network import inspect
 from qmon.network.listeners import holder
 from qmon.network.model import Forward
 from qmon.network.rule import EVERY_HOST, Key, Rule, parse_keys, parse_rules
-from qmon.network.steps import Step, to_the_end
+from qmon.network.steps import to_the_end
 from qmon.text import plain
 
 if TYPE_CHECKING:
-    from qmon.monitor.session import Session
+    from qmon.monitor.protocol import Monitor
 
 
-async def list_forwards(session: Session) -> tuple[Forward, ...]:
+async def list_forwards(session: Monitor) -> tuple[Forward, ...]:
     """Return the VM's host forwards."""
     return inspect.forwards(await inspect.usernet(session))
 
 
-async def plan_add_forwards(session: Session, spec: str, *, netdev: str | None = None) -> tuple[Step, ...]:
+async def plan_add_forwards(session: Monitor, spec: str, *, netdev: str | None = None) -> tuple[Command, ...]:
     """Return what `add_forwards` will send."""
     rules = parse_rules(spec)
     chosen = _chosen(await inspect.usernet(session), netdev)
     return tuple(_adding(chosen, rule) for rule in rules)
 
 
-async def add_forwards(session: Session, spec: str, *, netdev: str | None = None) -> tuple[Forward, ...]:
+async def add_forwards(session: Monitor, spec: str, *, netdev: str | None = None) -> tuple[Forward, ...]:
     """Forward ports of the host, all or none; return them as QEMU lists them, with what the kernel chose for port 0."""
     rules = parse_rules(spec)
     stacks = await inspect.usernet(session)
@@ -45,7 +47,7 @@ async def add_forwards(session: Session, spec: str, *, netdev: str | None = None
 
 
 async def _add(
-    session: Session, netdev: str, rules: tuple[Rule, ...], before: tuple[Forward, ...]
+    session: Monitor, netdev: str, rules: tuple[Rule, ...], before: tuple[Forward, ...]
 ) -> tuple[Forward, ...]:
     sent: list[Rule] = []
     try:
@@ -69,12 +71,12 @@ def _made(rule: Rule, listed: list[Forward]) -> Forward:
     return made
 
 
-async def _take_back(session: Session, netdev: str, rules: list[Rule], problem: QmonError) -> None:
+async def _take_back(session: Monitor, netdev: str, rules: list[Rule], problem: QmonError) -> None:
     """Remove forwards that were made before one that was not; `problem` is told which are left."""
     left = []
     for rule in rules:
         try:
-            gone = str(await _line(f"hostfwd_remove {netdev} {rule.key}").send(session)).strip()
+            gone = str(await commands.hostfwd_remove(netdev, str(rule.key)).send(session)).strip()
         except QmonError:
             gone = ""
         if not gone.endswith(" removed"):
@@ -92,14 +94,16 @@ def _check_free(rule: Rule, forwards: tuple[Forward, ...]) -> None:
         )
 
 
-async def plan_remove_forwards(session: Session, spec: str, *, netdev: str | None = None) -> tuple[Step, ...]:
+async def plan_remove_forwards(
+    session: Monitor, spec: str, *, netdev: str | None = None
+) -> tuple[Command, ...]:
     """Return what `remove_forwards` will send."""
     keys = parse_keys(spec)
     stacks = await inspect.usernet(session)
     return tuple(_removing(_existing(stacks, key, netdev), key) for key in keys)
 
 
-async def remove_forwards(session: Session, spec: str, *, netdev: str | None = None) -> tuple[Forward, ...]:
+async def remove_forwards(session: Monitor, spec: str, *, netdev: str | None = None) -> tuple[Forward, ...]:
     """Remove forwards and return them; connections made through them go on until they end.
 
     Nothing is removed unless all are there.
@@ -114,16 +118,12 @@ async def remove_forwards(session: Session, spec: str, *, netdev: str | None = N
     return tuple(forward for _, forward in found)
 
 
-def _adding(netdev: str, rule: Rule) -> Step:
-    return _line(f"hostfwd_add {netdev} {rule}")
+def _adding(netdev: str, rule: Rule) -> Command:
+    return commands.hostfwd_add(netdev, str(rule))
 
 
-def _removing(forward: Forward, key: Key) -> Step:
-    return _line(f"hostfwd_remove {forward.netdev} {key}")
-
-
-def _line(line: str) -> Step:
-    return Step("human-monitor-command", {"command-line": line})
+def _removing(forward: Forward, key: Key) -> Command:
+    return commands.hostfwd_remove(forward.netdev, str(key))
 
 
 def _chosen(stacks: tuple[UsernetStack, ...], netdev: str | None) -> str:
@@ -168,7 +168,7 @@ def _is_of(rule: Rule, forward: Forward) -> bool:
     return (rule.key.protocol, rule.guest_port) == (forward.protocol, forward.guest_port)
 
 
-async def _refused(session: Session, rule: Rule, reply: str) -> Refused:
+async def _refused(session: Monitor, rule: Rule, reply: str) -> Refused:
     hint = None
     if reply.startswith("Could not set up"):
         hint = await _why_taken(session, rule)
@@ -177,9 +177,11 @@ async def _refused(session: Session, rule: Rule, reply: str) -> Refused:
     return Refused(f"QEMU refused the forward {rule}: {plain(reply)}", hint=hint, reason=reply)
 
 
-async def _why_taken(session: Session, rule: Rule) -> str:
+async def _why_taken(session: Monitor, rule: Rule) -> str:
     key = rule.key
-    who = await holder(key.protocol, key.host.strip("[]"), key.host_port, vm_pid=session.peer_pid)
+    who = None
+    if session.is_local:
+        who = await holder(key.protocol, key.host.strip("[]"), key.host_port, vm_pid=session.peer_pid)
     if who is not None:
         return f"Port {key.host_port} of {key.host} is taken by {who}."
     hint = f"Is port {key.host_port} taken on {key.host} (ss -ltnup), or not this host's address?"

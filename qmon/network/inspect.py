@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from qmon.errors import Refused
+from qmon.monitor import commands
 from qmon.monitor.hmp import (
     FilterText,
     HubText,
@@ -19,7 +20,7 @@ from qmon.monitor.hmp import (
     parse_network,
     parse_usernet,
 )
-from qmon.monitor.session import Session
+from qmon.monitor.protocol import Monitor
 from qmon.network.ids import PREFIX
 from qmon.network.model import Filter, Forward, Hub, HubPort, Netdev, Network, Nic
 from qmon.network.probe import why_unfilterable
@@ -27,11 +28,11 @@ from qmon.network.probe import why_unfilterable
 # Questions about one netdev, filter or NIC each, of each of the three kinds; one takes some 0.3 ms.
 ASK_LIMIT = 1000
 _ANONYMOUS = ("/machine/peripheral-anon", "/machine/unattached")
-# Properties that every QOM object has, or that say nothing of a filter.
-_NOT_A_FILTER_PROPERTY = frozenset({"type", "position", "insert"})
+# Properties that every QOM object has, or that say nothing of a filter that is not known already.
+_NOT_A_FILTER_PROPERTY = frozenset({"type", "position", "insert", "netdev"})
 
 
-async def inspect(session: Session, *, links: Mapping[str, bool] | None = None) -> Network:
+async def inspect(session: Monitor, *, links: Mapping[str, bool] | None = None) -> Network:
     """Return what is plugged into what now; `links` are the link states that qmon knows of, by NIC."""
     text = parse_network(await network_text(session))
     questions = _Questions()
@@ -42,28 +43,25 @@ async def inspect(session: Session, *, links: Mapping[str, bool] | None = None) 
     return replace(network, not_asked=tuple(questions.left_out))
 
 
-async def usernet(session: Session) -> tuple[UsernetStack, ...]:
+async def usernet(session: Monitor) -> tuple[UsernetStack, ...]:
     """Return the user-mode stacks with their connections and forwards."""
     return parse_usernet(await usernet_text(session))
 
 
-async def network_text(session: Session) -> str:
+async def network_text(session: Monitor) -> str:
     """Return `info network` as this QEMU prints it."""
-    return await _text(session, "x-query-network", "info network")
+    # QEMU after 11.1 has a QMP command for it, and may be built without the human monitor.
+    if "x-query-network" in await session.commands():
+        return await commands.x_query_network(session)
+    return await session.hmp("info network")
 
 
-async def usernet_text(session: Session) -> str:
+async def usernet_text(session: Monitor) -> str:
     """Return `info usernet` as this QEMU prints it; empty where QEMU was built without user networking."""
-    reply = await _text(session, "x-query-usernet", "info usernet")
+    if "x-query-usernet" in await session.commands():
+        return await commands.x_query_usernet(session)
+    reply = await session.hmp("info usernet")
     return "" if reply.startswith("unknown command: ") else reply
-
-
-async def _text(session: Session, command: str, line: str) -> str:
-    # QEMU after 11.1 has QMP commands for both, and may be built without the human monitor.
-    if command in await session.commands():
-        reply = await session.execute(command)
-        return str(reply["human-readable-text"]).replace("\r\n", "\n")
-    return await session.hmp(line)
 
 
 def forwards(stacks: tuple[UsernetStack, ...]) -> tuple[Forward, ...]:
@@ -164,20 +162,20 @@ class _Questions:
         return wanted[:ASK_LIMIT]
 
 
-async def _ghosts(session: Session, text: NetworkText, questions: _Questions) -> frozenset[str]:
+async def _ghosts(session: Monitor, text: NetworkText, questions: _Questions) -> frozenset[str]:
     plugged = (client.peer.id for client in text.clients if client.peer is not None)
     wanted = questions.about(plugged, "netdevs were checked for deletion")
     return frozenset({netdev for netdev in wanted if not await is_backend(session, netdev)})
 
 
-async def is_backend(session: Session, netdev: str) -> bool:
+async def is_backend(session: Monitor, netdev: str) -> bool:
     """Tell whether QEMU still has a netdev of this id."""
     problem = await why_unfilterable(session, netdev)
     return problem is None or "network backend" not in problem.reason
 
 
 async def _filter_properties(
-    session: Session, text: NetworkText, questions: _Questions
+    session: Monitor, text: NetworkText, questions: _Questions
 ) -> dict[str, tuple[tuple[str, str], ...]]:
     there = (
         one.id
@@ -190,15 +188,13 @@ async def _filter_properties(
     return {id_: pairs for id_, pairs in found.items() if pairs}
 
 
-async def _properties(session: Session, path: str) -> tuple[tuple[str, str], ...]:
+async def _properties(session: Monitor, path: str) -> tuple[tuple[str, str], ...]:
     pairs = []
     try:
-        for entry in await session.execute("qom-list", {"path": path}):
-            if entry["name"] not in _NOT_A_FILTER_PROPERTY | {"netdev"} and not entry["type"].startswith(
-                "child<"
-            ):
-                value = await session.execute("qom-get", {"path": path, "property": entry["name"]})
-                pairs.append((str(entry["name"]), _as_text(value)))
+        for entry in await commands.qom_list(session, path):
+            if entry.name not in _NOT_A_FILTER_PROPERTY and not entry.type.startswith("child<"):
+                value = await commands.qom_get(session, path, entry.name)
+                pairs.append((entry.name, _as_text(value)))
     except Refused:
         return ()  # It went away between two questions; the text's own reading stands.
     return tuple(pairs)
@@ -208,7 +204,7 @@ def _as_text(value: Any) -> str:
     return ("on" if value else "off") if isinstance(value, bool) else str(value)
 
 
-async def _nic_paths(session: Session, text: NetworkText, questions: _Questions) -> dict[str, str]:
+async def _nic_paths(session: Monitor, text: NetworkText, questions: _Questions) -> dict[str, str]:
     nics = {client.id: client for client, _ in _clients(text) if client.type == "nic"}
     named = await children(session, "/machine/peripheral")
     paths = {id_: f"/machine/peripheral/{id_}" for id_ in nics if id_ in named}
@@ -228,18 +224,17 @@ async def _nic_paths(session: Session, text: NetworkText, questions: _Questions)
     return paths
 
 
-async def children(session: Session, path: str) -> dict[str, str]:
+async def children(session: Monitor, path: str) -> dict[str, str]:
     """Return a QOM node's children as name → type."""
     try:
-        listed = await session.execute("qom-list", {"path": path})
+        listed = await commands.qom_list(session, path)
     except Refused:
         return {}
-    kinds = {str(entry["name"]): str(entry["type"]) for entry in listed}
-    return {name: kind[6:-1] for name, kind in kinds.items() if kind.startswith("child<")}
+    return {one.name: one.type[6:-1] for one in listed if one.type.startswith("child<")}
 
 
-async def _get(session: Session, path: str, name: str) -> str | None:
+async def _get(session: Monitor, path: str, name: str) -> str | None:
     try:
-        return str(await session.execute("qom-get", {"path": path, "property": name}))
+        return str(await commands.qom_get(session, path, name))
     except Refused:
         return None

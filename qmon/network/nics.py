@@ -6,16 +6,18 @@ every module on disk, and one of another build ends it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qmon.errors import Refused, UsageError
+from qmon.monitor import commands
+from qmon.monitor.commands import Property
 from qmon.text import plain
 
 if TYPE_CHECKING:
-    from qmon.monitor.session import Session
+    from qmon.monitor.protocol import Monitor
 
 # NICs on buses that take devices while the VM runs (hw/net; ISA and on-board ones do not). Names that a QEMU does
 # not have are left out of its list.
@@ -75,49 +77,49 @@ class NicOption:
     description: str | None
 
 
-async def nic_models(session: Session) -> tuple[NicModel, ...]:
+async def nic_models(session: Monitor) -> tuple[NicModel, ...]:
     """Return the models of this QEMU that can be plugged into a running VM with the right bus."""
     found = []
     for name in CANDIDATES:
-        properties = {str(entry["name"]) for entry in await _ask(session, name) or ()}
+        properties = {one.name for one in await _ask(session, name) or ()}
         if "netdev" in properties:
             found.append(NicModel(name, _bus(name, properties)))
     return tuple(found)
 
 
-async def nic_properties(session: Session, model: str) -> dict[str, str]:
+async def nic_properties(session: Monitor, model: str) -> dict[str, str]:
     """Return a NIC model's properties as name → QEMU's type; UsageError if this is no NIC of this QEMU."""
-    return {str(entry["name"]): str(entry["type"]) for entry in await _described(session, model)}
+    return {one.name: one.type for one in await _described(session, model)}
 
 
-async def nic_options(session: Session, model: str) -> tuple[NicOption, ...]:
+async def nic_options(session: Monitor, model: str) -> tuple[NicOption, ...]:
     """Return the options of a model, by name, without what only its own code sets; UsageError as `nic_properties`."""
     return tuple(
         sorted(
-            (_option(entry) for entry in await _described(session, model) if "<" not in str(entry["type"])),
+            (_option(one) for one in await _described(session, model) if "<" not in one.type),
             key=lambda option: option.name,
         )
     )
 
 
-def _option(entry: Mapping[str, Any]) -> NicOption:
-    default, about = entry.get("default-value"), entry.get("description")
+def _option(one: Property) -> NicOption:
+    default = one.default
     if isinstance(default, bool):
         default = "on" if default else "off"
     return NicOption(
-        str(entry["name"]),
-        "on|off" if entry["type"] == "bool" else str(entry["type"]),
+        one.name,
+        "on|off" if one.type == "bool" else one.type,
         None if default is None else str(default),
-        None if about is None else str(about),
+        one.description,
     )
 
 
-async def _described(session: Session, model: str) -> Sequence[Mapping[str, Any]]:
+async def _described(session: Monitor, model: str) -> Sequence[Property]:
     for name in (model, *_ALIASES.get(model, ())):
         properties = await _ask(session, name)
         if properties is None:
             continue
-        if all(entry["name"] != "netdev" for entry in properties):
+        if all(one.name != "netdev" for one in properties):
             raise UsageError(
                 f"{plain(model)} is not a NIC", hint="`qmon nic models` lists those this QEMU has"
             )
@@ -128,14 +130,11 @@ async def _described(session: Session, model: str) -> Sequence[Mapping[str, Any]
     raise UsageError(f"this QEMU has no NIC '{plain(model)}'{guess}", hint=f"it has: {', '.join(names)}")
 
 
-async def _ask(session: Session, model: str) -> Sequence[Mapping[str, Any]] | None:
+async def _ask(session: Monitor, model: str) -> Sequence[Property] | None:
     try:
-        listed: Sequence[Mapping[str, Any]] = await session.execute(
-            "device-list-properties", {"typename": model}
-        )
+        return await commands.device_list_properties(session, model)
     except Refused:
         return None
-    return listed
 
 
 def _bus(name: str, properties: Iterable[str]) -> str:

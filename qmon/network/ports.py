@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qmon.errors import Refused
+from qmon.monitor import commands
 from qmon.network.inspect import children
 
 if TYPE_CHECKING:
-    from qmon.monitor.session import Session
+    from qmon.monitor.protocol import Monitor
 
 _PORT_MODELS = frozenset({"pcie-root-port", "ioh3420", "xio3130-downstream"})
 # The name of the board's own root bus; a port that was given no id has a bus of the same name, which nobody can say.
@@ -28,7 +29,7 @@ class Port:
     taken: bool
 
 
-async def pcie_ports(session: Session) -> tuple[Port, ...]:
+async def pcie_ports(session: Monitor) -> tuple[Port, ...]:
     """Return the VM's hot-pluggable PCIe ports."""
     found = []
     for place in _PLACES:
@@ -38,17 +39,17 @@ async def pcie_ports(session: Session) -> tuple[Port, ...]:
     return tuple(found)
 
 
-async def _port(session: Session, path: str) -> Port | None:
+async def _port(session: Monitor, path: str) -> Port | None:
     try:
-        if await session.execute("qom-get", {"path": path, "property": "hotplug"}) is False:
+        if await commands.qom_get(session, path, "hotplug") is False:
             return None
     except Refused:
         pass  # Models without the property take every device.
     for bus, kind in (await children(session, path)).items():
         if kind == "PCIE" and bus != _ROOT_BUS:
             # A bus links to its devices as child[0], child[1], …
-            entries = await session.execute("qom-list", {"path": f"{path}/{bus}"})
-            return Port(bus, any(str(entry["name"]).startswith("child[") for entry in entries))
+            entries = await commands.qom_list(session, f"{path}/{bus}")
+            return Port(bus, any(entry.name.startswith("child[") for entry in entries))
     return None
 
 

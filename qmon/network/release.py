@@ -9,13 +9,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from qmon.errors import Interrupted, Refused, TimedOut
-from qmon.monitor.commands import query_status
+from qmon.monitor import commands
 from qmon.network.model import Nic
 from qmon.text import plain
 
 if TYPE_CHECKING:
     from qmon.monitor.events import EventStream
-    from qmon.monitor.session import Session
+    from qmon.monitor.protocol import Monitor
 
 UNPLUG_S = 30.0
 _NAMED = "/machine/peripheral/"
@@ -30,14 +30,14 @@ def device_id(nic: Nic) -> str:
     return nic.id
 
 
-async def let_go(session: Session, nic: Nic, *, timeout_s: float) -> None:
+async def let_go(session: Monitor, nic: Nic, *, timeout_s: float) -> None:
     """Send `device_del` and wait until the NIC is gone.
 
     `Refused` if QEMU or the guest says no, `TimedOut` if neither says anything within `timeout_s`.
     """
     events = session.events()
     try:
-        await session.execute("device_del", {"id": device_id(nic)})
+        await commands.device_del(device_id(nic)).send(session)
     except Refused as refused:
         if "already in the process of unplug" not in refused.reason:
             if "hotplug" in refused.reason:
@@ -55,7 +55,7 @@ async def let_go(session: Session, nic: Nic, *, timeout_s: float) -> None:
         events.close()
 
 
-async def _wait_gone(session: Session, events: EventStream, nic: Nic, path: str) -> None:
+async def _wait_gone(session: Monitor, events: EventStream, nic: Nic, path: str) -> None:
     while True:
         try:
             async with asyncio.timeout(_LOOK_AGAIN_S):
@@ -79,16 +79,16 @@ async def _wait_gone(session: Session, events: EventStream, nic: Nic, path: str)
             )
 
 
-async def _exists(session: Session, path: str) -> bool:
+async def _exists(session: Monitor, path: str) -> bool:
     try:
-        await session.execute("qom-list", {"path": path})
+        await commands.qom_list(session, path)
     except Refused:
         return False
     return True
 
 
-async def _pending(session: Session, nic: Nic, timeout_s: float) -> TimedOut:
-    state = await query_status(session)
+async def _pending(session: Monitor, nic: Nic, timeout_s: float) -> TimedOut:
+    state = await commands.query_status(session)
     why = (
         "a guest without a running operating system never does"
         if state == "running"

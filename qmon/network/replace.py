@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qmon.errors import QmonError, Refused, TimedOut
+from qmon.monitor import commands
+from qmon.monitor.commands import Command
 from qmon.network.change import (
     Between,
     check_gone,
@@ -22,11 +24,11 @@ from qmon.network.change import (
 from qmon.network.inspect import inspect
 from qmon.network.model import Network, Nic
 from qmon.network.release import UNPLUG_S, device_id, let_go
-from qmon.network.steps import Step, to_the_end
+from qmon.network.steps import to_the_end
 from qmon.text import plain
 
 if TYPE_CHECKING:
-    from qmon.monitor.session import Session
+    from qmon.monitor.protocol import Monitor
 
 _NAMED = "/machine/peripheral/"
 # Properties that are the place's or the netdev's, that QEMU works out by itself, or that the machine type sets.
@@ -41,24 +43,24 @@ class _Replacement:
 
     network: Network
     nic: Nic
-    netdev: Step
-    unplug: Step
-    plug: Step
-    back: Step
-    removal: tuple[Step, ...]
+    netdev: Command
+    unplug: Command
+    plug: Command
+    back: Command
+    removal: tuple[Command, ...]
 
     @property
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[Command, ...]:
         return (self.netdev, self.unplug, self.plug, *self.removal)
 
 
-async def plan_replace(session: Session, name: str, spec: str) -> tuple[Step, ...]:
+async def plan_replace(session: Monitor, name: str, spec: str) -> tuple[Command, ...]:
     """Return what `replace` will send."""
     return (await _plan(session, name, spec)).steps
 
 
 async def replace(
-    session: Session, name: str, spec: str, *, timeout_s: float = UNPLUG_S, between: Between | None = None
+    session: Monitor, name: str, spec: str, *, timeout_s: float = UNPLUG_S, between: Between | None = None
 ) -> str:
     """Put a new netdev, in `-netdev` syntax, under a NIC and return its id; the old netdev is removed.
 
@@ -80,7 +82,7 @@ async def replace(
     return id_
 
 
-async def _plug_again(session: Session, plan: _Replacement, netdev: str) -> None:
+async def _plug_again(session: Monitor, plan: _Replacement, netdev: str) -> None:
     try:
         await send_nic(session, plan.plug)
     except TimedOut as late:
@@ -99,7 +101,7 @@ async def _plug_again(session: Session, plan: _Replacement, netdev: str) -> None
             ) from refused
 
 
-async def _go_back(session: Session, plan: _Replacement, problem: QmonError) -> None:
+async def _go_back(session: Monitor, plan: _Replacement, problem: QmonError) -> None:
     try:
         await plan.back.send(session)
         problem.message = f"{problem.message}; {plain(plan.nic.id)} is on its old netdev again"
@@ -110,7 +112,7 @@ async def _go_back(session: Session, plan: _Replacement, problem: QmonError) -> 
     await take_back(session, plan.netdev, problem)
 
 
-async def _plan(session: Session, name: str, spec: str) -> _Replacement:
+async def _plan(session: Monitor, name: str, spec: str) -> _Replacement:
     network = await inspect(session)
     nic = nic_of(network, name)
     netdev = await netdev_step(session, spec)
@@ -126,14 +128,14 @@ async def _plan(session: Session, name: str, spec: str) -> _Replacement:
         network,
         nic,
         netdev,
-        Step("device_del", {"id": device_id(nic)}),
-        Step("device_add", {**arguments, "netdev": id_}),
-        Step("device_add", {**arguments, **old}),
+        commands.device_del(device_id(nic)),
+        commands.device_add({**arguments, "netdev": id_}),
+        commands.device_add({**arguments, **old}),
         tuple(netdev_after(network, nic)),
     )
 
 
-async def _arguments(session: Session, nic: Nic) -> dict[str, object]:
+async def _arguments(session: Monitor, nic: Nic) -> dict[str, object]:
     """Return the words of `device_add` that make such a NIC again, without its netdev."""
     if nic.path is None or nic.model is None:
         raise Refused(f"where {plain(nic.id)} is in the VM is not known, so it could not be plugged in again")
@@ -155,12 +157,12 @@ async def _arguments(session: Session, nic: Nic) -> dict[str, object]:
     return {**arguments, "mac": nic.mac, **await _settings(session, nic.path, model)}
 
 
-async def _settings(session: Session, path: str, model: str) -> dict[str, object]:
+async def _settings(session: Monitor, path: str, model: str) -> dict[str, object]:
     """Return the NIC's properties that are not as QEMU would set them."""
     found: dict[str, object] = {}
-    for entry in await session.execute("device-list-properties", {"typename": model}):
-        name, default = str(entry["name"]), entry.get("default-value")
-        if name in _NOT_CARRIED or name.startswith(_NOBODYS_PREFIX) or "<" in str(entry["type"]):
+    for entry in await commands.device_list_properties(session, model):
+        name, default = entry.name, entry.default
+        if name in _NOT_CARRIED or name.startswith(_NOBODYS_PREFIX) or "<" in entry.type:
             continue
         value = await _get(session, path, name)
         # QEMU tells no default of texts, whose unset value is an empty one, nor of what is set by code.
@@ -170,8 +172,8 @@ async def _settings(session: Session, path: str, model: str) -> dict[str, object
     return found
 
 
-async def _get(session: Session, path: str, name: str) -> Any:
+async def _get(session: Monitor, path: str, name: str) -> Any:
     try:
-        return await session.execute("qom-get", {"path": path, "property": name})
+        return await commands.qom_get(session, path, name)
     except Refused:
         return None

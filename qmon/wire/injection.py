@@ -150,7 +150,7 @@ class Injection:
         name = new_id(Purpose.FD)
         try:
             ours.setblocking(False)
-            await commands.getfd(session, theirs.fileno(), name)
+            await commands.getfd(name).send(session, fd=theirs.fileno())
             try:
                 await commands.chardev_add_descriptor(session, self._name, name)
             except Refused:

@@ -13,7 +13,7 @@ from tests.fakes.checking import recorded_versions
 from tests.fakes.monitor import FakeMonitor
 
 Call = Callable[[Session], Awaitable[Any]]
-PROPERTIES = [{"name": "mac", "type": "str", "description": "x"}]
+PROPERTIES = [{"name": "mac", "type": "str", "description": "x", "default-value": "y"}]
 SETS = [{"fdset-id": 3, "fds": [{"fd": 13, "opaque": "qmon"}, {"fd": 14}]}]
 
 CASES: dict[str, tuple[Call, str, Any, Any]] = {
@@ -24,7 +24,7 @@ CASES: dict[str, tuple[Call, str, Any, Any]] = {
         lambda s: commands.qom_list(s, "/objects"),
         "qom-list",
         PROPERTIES,
-        (Property("mac", "str"),),
+        (Property("mac", "str", "y", "x"),),
     ),
     "qom_get": (lambda s: commands.qom_get(s, "/objects/x", "status"), "qom-get", "on", "on"),
     "chardev_remove": (lambda s: commands.chardev_remove(s, "c"), "chardev-remove", {}, None),
@@ -42,7 +42,7 @@ CASES: dict[str, tuple[Call, str, Any, Any]] = {
         None,
     ),
     "chardev_add_unix": (lambda s: commands.chardev_add_unix(s, "c", "/run/s"), "chardev-add", {}, None),
-    "getfd": (lambda s: commands.getfd(s, 1, "fd1"), "getfd", {}, None),
+    "getfd": (lambda s: commands.getfd("fd1").send(s, fd=1), "getfd", {}, {}),
     "closefd": (lambda s: commands.closefd(s, "fd1"), "closefd", {}, None),
     "query_commands": (
         commands.query_commands,
@@ -57,13 +57,38 @@ CASES: dict[str, tuple[Call, str, Any, Any]] = {
         "VM status: running\r\n",
         "VM status: running\n",
     ),
-    "netdev_del": (lambda s: commands.netdev_del(s, "u1"), "netdev_del", {}, None),
-    "device_del": (lambda s: commands.device_del(s, "nic1"), "device_del", {}, None),
+    "netdev_add": (
+        lambda s: commands.netdev_add({"type": "user", "id": "u1"}).send(s),
+        "netdev_add",
+        {},
+        {},
+    ),
+    "netdev_del": (lambda s: commands.netdev_del("u1").send(s), "netdev_del", {}, {}),
+    "device_add": (
+        lambda s: commands.device_add({"driver": "e1000", "netdev": "u1"}).send(s),
+        "device_add",
+        {},
+        {},
+    ),
+    "device_del": (lambda s: commands.device_del("nic1").send(s), "device_del", {}, {}),
+    "set_link": (lambda s: commands.set_link("nic1", False).send(s), "set_link", {}, {}),
+    "hostfwd_add": (
+        lambda s: commands.hostfwd_add("u1", "tcp:127.0.0.1:2222-:22").send(s),
+        "human-monitor-command",
+        "",
+        "",
+    ),
+    "hostfwd_remove": (
+        lambda s: commands.hostfwd_remove("u1", "tcp:127.0.0.1:2222").send(s),
+        "human-monitor-command",
+        "host forwarding rule for tcp:127.0.0.1:2222 removed\r\n",
+        "host forwarding rule for tcp:127.0.0.1:2222 removed\n",
+    ),
     "device_list_properties": (
         lambda s: commands.device_list_properties(s, "e1000"),
         "device-list-properties",
         PROPERTIES,
-        (Property("mac", "str"),),
+        (Property("mac", "str", "y", "x"),),
     ),
     "add_dump": (
         lambda s: commands.add_dump(s, "d", netdev="u1", queue="rx", file="/tmp/f", maxlen=65536),
@@ -110,7 +135,7 @@ def test_every_wrapper_has_a_case() -> None:
     assert CASES.keys() | NEWER_CASES.keys() == {
         name
         for name, value in vars(commands).items()
-        if inspect.iscoroutinefunction(value) and not name.startswith("_")
+        if inspect.isfunction(value) and value.__module__ == commands.__name__ and not name.startswith("_")
     }
 
 

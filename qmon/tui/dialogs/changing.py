@@ -15,10 +15,11 @@ from textual.screen import Screen
 
 from qmon import text
 from qmon.errors import QmonError, Refused
+from qmon.monitor.commands import Command
 from qmon.network import change, hazards
 from qmon.network.model import Forward, Netdev, Nic
 from qmon.network.options import parse_netdev
-from qmon.network.steps import Step, spelt
+from qmon.network.steps import spelt
 from qmon.tui.app import QmonApp
 from qmon.tui.dialogs.confirm import ConfirmDialog, MessageDialog
 from qmon.tui.dialogs.form import Field, FormDialog
@@ -37,7 +38,7 @@ class Intent:
     """A change that was thought through: what to ask, what will be sent, and how to do it."""
 
     question: str
-    commands: tuple[Step, ...]
+    commands: tuple[Command, ...]
     act: Callable[[Session], Awaitable[object]]
     done: str | Callable[[object], str]
     warning: str = ""
