@@ -430,7 +430,7 @@ async def test_a_nic_goes_over_to_another_netdev(replaceable: FakeMonitor) -> No
         task = asyncio.create_task(replace(session, "nic1", "user,id=u9"))
         await released(vm)
         assert await task == "u9"
-    assert changed(vm) == [(step.command, step.arguments) for step in plan]
+    assert changed(vm) == [(step.name, step.arguments) for step in plan]
     assert changed(vm) == [
         ("netdev_add", {"type": "user", "id": "u9"}),
         ("device_del", {"id": "nic1"}),
