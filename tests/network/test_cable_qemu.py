@@ -30,7 +30,7 @@ async def test_both_ends_or_none(qemu: Qemu) -> None:
         with pytest.raises(UsageError, match="two different VMs"):
             await plan_cable(first, first, "lan1")
         ends = await plan_cable(second, first, "lan1")
-        assert [step.command for step in ends[0].steps] == ["getfd", "netdev_add", "device_add"]
+        assert [step.name for step in ends[0].steps] == ["getfd", "netdev_add", "device_add"]
         with pytest.raises(Refused):  # A microvm has no PCI bus for the NIC.
             await lay_cable(ends)
         assert await netdevs(first, second) == [[], []]

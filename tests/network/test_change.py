@@ -491,7 +491,7 @@ async def test_a_passt_netdev_is_never_removed_for_that_would_end_the_vm(replace
         for force in (False, True):
             with pytest.raises(Refused, match="ends this QEMU"):
                 await change.remove_netdev(session, "u1", force=force)
-        assert [step.command for step in await change.plan_unplug(session, "nic1")] == ["device_del"]
+        assert [step.name for step in await change.plan_unplug(session, "nic1")] == ["device_del"]
         task = asyncio.create_task(change.unplug(session, "nic1"))
         await released(vm)
         with pytest.raises(Refused, match=r"nic1 is unplugged, but its netdev u1 stays: .*ends this QEMU"):
