@@ -3,6 +3,7 @@
 following         one VM followed through losses of its monitor: everything that watches stands on it
 looking           what it asks the VM again and again
 network_changes   what changed in its network, and who did it
+sent              which frames a qmon put on the wire, marked
 numbering         interface numbers that outlive a VM's lives
 process_end       the end of QEMU's process
 vm                the taps of one life of a VM

@@ -29,6 +29,7 @@ from qmon.capture.looking import Looking
 from qmon.capture.network_changes import link_of
 from qmon.capture.numbering import Numbering
 from qmon.capture.process_end import KnownProcess
+from qmon.capture.sent import SentFrames
 from qmon.capture.taps.tap import TapState
 from qmon.capture.vm import DEFAULTS, CaptureOptions, Polled, VmCapture
 from qmon.errors import CannotAttach, Interrupted, QmonError, Refused, TimedOut
@@ -37,6 +38,7 @@ from qmon.monitor.address import Pid, Target
 from qmon.monitor.discovery import Resolved, Vm, find
 from qmon.monitor.events import Event
 from qmon.monitor.hmp import UsernetStack
+from qmon.monitor.kinds import SENT_EVENT
 from qmon.monitor.session import Session
 from qmon.network.model import Network
 from qmon.packets.batch import FrameBatch, Interface, Note
@@ -132,6 +134,7 @@ class FollowedVm:
         self._ended_taps: list[TapState] = []
         self._notes: list[Note] = []
         self._arrived = asyncio.Event()
+        self._sent = SentFrames()
         self._on_frames: list[Callable[[FrameBatch], None]] = []
         self._stack = AsyncExitStack()
 
@@ -243,7 +246,9 @@ class FollowedVm:
         left, self._left = self._left, Polled()
         now = self._numbering.poll(self._capture) if self._capture else Polled()
         notes, self._notes = tuple(self._notes), []
-        polled = Polled((*left.batches, *now.batches), (*left.notes, *now.notes, *notes))
+        names = [interface.name for interface in self._numbering.interfaces]
+        batches = tuple(self._sent.marked(batch, names) for batch in (*left.batches, *now.batches))
+        polled = Polled(batches, (*left.notes, *now.notes, *notes))
         for callback in tuple(self._on_frames):
             for batch in polled.batches:
                 callback(batch)
@@ -541,6 +546,9 @@ class FollowedVm:
             self.version += 1
 
     def _hear_change(self, event: Event) -> None:
+        if event.name == SENT_EVENT:
+            self._sent.expect(event.data)
+            return
         link = link_of(event)
         if link is not None:
             self.links[link[0]] = link[1]

@@ -13,6 +13,9 @@ from qmon.text import cut, plain
 
 # The event, of a relay and not of QEMU, by which a qmon hears that one changed the network.
 CHANGE_EVENT = "QMON_CHANGE"
+# The command, of a relay and not of QEMU, by which a qmon tells of frames it is about to send; and its event.
+SENT_COMMAND, SENT_EVENT = "qmon-sent", "QMON_SENT"
+RELAY_EVENTS = frozenset({CHANGE_EVENT, SENT_EVENT})
 
 _QUESTIONS = frozenset({"qom-list", "qom-get", "qom-list-properties", "device-list-properties"})
 _CHANGES = frozenset({"set_link", "netdev_add", "netdev_del", "device_add", "device_del"})
@@ -32,10 +35,14 @@ def change_message(
 ) -> dict[str, object] | None:
     """Return the event that tells of a command that was carried out now; None if it failed or changes no network.
 
+    `SENT_COMMAND` has an event of its own, whose data are its arguments.
+
     Its data are the `command`, its `arguments`, and the `reply` as text: HMP tells of a failure in no other way.
     """
     if "return" not in reply:
         return None
+    if command == SENT_COMMAND:
+        return {"event": SENT_EVENT, "data": dict(arguments)}
     hmp = command == "human-monitor-command"
     if command not in _CHANGES and not (hmp and _hmp_name(arguments) in _HMP_CHANGES):
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -170,6 +170,16 @@ class Session:
         self._on_change.append(callback)
         return lambda: self._on_change.remove(callback)
 
+    async def announce(self, frames: Mapping[str, object]) -> None:
+        """Tell every qmon on this monitor, this one too, of frames that are about to be sent (`capture.sent`)."""
+        from qmon.monitor.kinds import SENT_COMMAND
+
+        if not self.shared:
+            self._tell_change(SENT_COMMAND, frames, {"return": {}})
+            return
+        with suppress(Refused):  # Its holder may be an older qmon.
+            await self.execute(SENT_COMMAND, frames)
+
     @property
     def lost_reason(self) -> str | None:
         """Why the monitor is gone for good, or None while it is there."""
@@ -270,7 +280,7 @@ class Session:
         from qmon.monitor import kinds, relay
 
         name, data = message.get("event"), message.get("data")
-        if self.shared and name == kinds.CHANGE_EVENT:
+        if self.shared and name in kinds.RELAY_EVENTS:
             self._hear_change(message)
             return
         if self.shared and name in (relay.LOST_EVENT, relay.DROPPED_EVENT) and isinstance(data, dict):

@@ -17,7 +17,7 @@ import secrets
 import socket
 import struct
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from enum import StrEnum
 
@@ -27,6 +27,7 @@ from qmon.monitor.session import Session
 from qmon.monitor.sharing import runtime_directory
 from qmon.monitor.unix import socket_name, unix_socket
 from qmon.network.ids import Purpose, new_id
+from qmon.network.model import Filter
 from qmon.network.probe import why_unfilterable
 from qmon.packets.batch import Direction
 
@@ -81,11 +82,32 @@ class Injection:
         async with AsyncExitStack() as undo:
             undo.push_async_callback(self._remove, session)
             self._socket = await self._connected(session)
-            queue, position = _PLACES[self.toward]
-            await commands.add_redirector(
-                session, self._name, netdev=self.netdev, indev=self._name, queue=queue, position=position
-            )
+            await self._add(session)
             undo.pop_all()
+
+    async def _add(self, session: Session) -> None:
+        queue, position = _PLACES[self.toward]
+        await commands.add_redirector(
+            session, self._name, netdev=self.netdev, indev=self._name, queue=queue, position=position
+        )
+
+    def is_behind(self, filters: Sequence[Filter]) -> bool:
+        """Say whether one of the netdev's filters would not see what is sent: one that came later."""
+        names = [one.id for one in filters]
+        if self._name not in names:
+            return False
+        place = names.index(self._name)
+        unseeing = filters[:place] if self.toward is Toward.GUEST else filters[place + 1 :]
+        # Another qmon's way onto the wire needs to see nothing.
+        return any(one.type != "filter-redirector" for one in unseeing)
+
+    async def move(self) -> None:
+        """Take the place again from which every filter sees what is sent. Not to be cancelled half-way."""
+        session = self._attached()
+        async with self._sending:
+            await self.flush()
+            await commands.object_del(session, self._name, timeout_s=REMOVAL_S)
+            await self._add(session)
 
     async def send(self, frame: bytes) -> None:
         """Have QEMU put a frame on the wire; `Refused` if it takes none.

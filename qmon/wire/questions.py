@@ -81,11 +81,25 @@ async def _ask(
 
 
 def _answer(
-    question: str, found: tuple[dict[str, object], float] | None, remark: str = "", silence: str = ""
+    place: Place,
+    question: str,
+    found: tuple[dict[str, object], float] | None,
+    remark: str = "",
+    silence: str = "",
 ) -> Answer:
     if found is None:
-        return Answer(question, remark=silence)
+        return Answer(question, remark=silence + _unread(place))
     return Answer(question, found[1], found[0], remark)
+
+
+def _unread(place: Place) -> str:
+    """Say what else silence may mean: net/tap.c, net/stream.c and others read no more while a NIC takes nothing."""
+    if place.netdev.type == "user":
+        return ""
+    return (
+        f". While no driver of the guest takes frames, QEMU reads none from a {place.netdev.type} netdev: then an "
+        "answer is not seen either"
+    )
 
 
 # DHCP, with the guest's own MAC
@@ -114,7 +128,7 @@ async def ask_dhcp(place: Place, *, timeout_s: float = TIMEOUT_S) -> Answer:
         return _offer(packet)
 
     found = await _ask(place, frame_of(asked), judge, mac=mac, timeout_s=timeout_s, group=True)
-    return _answer("dhcp", found, silence=f"no DHCP server answers on {place.netdev.id}")
+    return _answer(place, "dhcp", found, silence=f"no DHCP server answers on {place.netdev.id}")
 
 
 def _offer(packet: Any) -> dict[str, object] | None:
@@ -151,7 +165,7 @@ async def ask_ra(place: Place, us: Neighbour, *, timeout_s: float = TIMEOUT_S) -
     asked = link / lib.IPv6(src=us.address6, dst=_ALL_ROUTERS, hlim=255) / lib.ICMPv6ND_RS()
     asked /= lib.ICMPv6NDOptSrcLLAddr(lladdr=us.mac)
     found = await _ask(place, frame_of(asked), _advertisement, mac=us.mac, timeout_s=timeout_s, group=True)
-    return _answer("ra", found, silence=f"no IPv6 router answers on {place.netdev.id}")
+    return _answer(place, "ra", found, silence=f"no IPv6 router answers on {place.netdev.id}")
 
 
 def _advertisement(packet: Any) -> dict[str, object] | None:
@@ -181,7 +195,7 @@ async def ask_arp(place: Place, us: Neighbour, address: str, *, timeout_s: float
     """Ask who has an address; for an IPv6 one by a neighbour solicitation."""
     found = await resolve(place.wire, us, address, toward=Toward.NETWORK, patience_s=timeout_s / 2)
     if found is None:
-        return Answer("arp", remark=f"nobody on {place.netdev.id} has {address}")
+        return Answer("arp", remark=f"nobody on {place.netdev.id} has {address}{_unread(place)}")
     return Answer("arp", found.rtt_ms, {"mac": found.mac})
 
 
@@ -206,7 +220,7 @@ async def ask_ping(place: Place, us: Neighbour, host: str, *, timeout_s: float =
         return _unreachable(packet, address)
 
     found = await _ask(place, frame_of(asked), judge, mac=us.mac, timeout_s=timeout_s)
-    return _answer("ping", found, silence=_silent_ping(place, address))
+    return _answer(place, "ping", found, silence=_silent_ping(place, address))
 
 
 def _silent_ping(place: Place, address: str) -> str:
@@ -244,7 +258,9 @@ async def ask_tcp(
     if found is not None and found[0].get("state") == "open":
         reset = below / lib.TCP(**ports, flags="R", seq=seq + 1)
         await place.wire.send(Toward.NETWORK, frame_of(reset))
-    return _answer("tcp", found, _refused_remark(place, found), f"{address} port {port} does not answer")
+    return _answer(
+        place, "tcp", found, _refused_remark(place, found), f"{address} port {port} does not answer"
+    )
 
 
 def _refused_remark(place: Place, found: tuple[dict[str, object], float] | None) -> str:
@@ -372,4 +388,4 @@ async def _next_hop(place: Place, us: Neighbour, address: str) -> Found | Answer
     if found is not None:
         return found
     what = "router" if hop != address else "host"
-    return Answer("", remark=f"nobody on {place.netdev.id} answers for the {what} {hop}")
+    return Answer("", remark=f"nobody on {place.netdev.id} answers for the {what} {hop}{_unread(place)}")

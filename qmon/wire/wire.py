@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -19,15 +19,22 @@ from typing import Self
 import numpy as np
 
 from qmon.capture.following import FollowedVm
+from qmon.capture.sent import announcement
+from qmon.capture.taps.filters import explained, is_unfilterable
 from qmon.capture.vm import to_the_end
 from qmon.errors import Refused
+from qmon.network.inspect import inspect
+from qmon.network.model import Network
 from qmon.packets.batch import Direction, FrameBatch
 from qmon.packets.copying import I64, Mask, clipped_items_at
+from qmon.wire.host_injection import HostInjection
 from qmon.wire.injection import Injection, Toward
 
 PPS = 100
 # How many frames may go at once before the rate is kept.
 _BURST = 10
+# Other qmons' captures hear what will come before it comes.
+_ANNOUNCED_S = 0.002
 # Of frames that the capture never shows, and of those that nobody takes from an ear, only so many are kept.
 _KEPT = 4096
 _MAC_WEIGHTS = 256 ** np.arange(5, -1, -1, dtype=np.int64)
@@ -95,7 +102,8 @@ class Wire:
         self._header = header
         self.sent = 0
         self._pps = pps
-        self._injections: dict[Toward, Injection] = {}
+        self._injections: dict[Toward, Injection | HostInjection] = {}
+        self._looked_at: Network | None = None
         self._opening = asyncio.Lock()
         self._ears: list[Ear] = []
         self._awaited: dict[tuple[Direction, bytes], deque[Sent]] = {}
@@ -124,12 +132,23 @@ class Wire:
 
     async def send(self, toward: Toward, frame: bytes) -> Sent:
         """Put a frame on the wire, when the rate allows; `Refused` says why that cannot be."""
+        return (await self.send_all(toward, [frame]))[0]
+
+    async def send_all(self, toward: Toward, frames: Sequence[bytes]) -> list[Sent]:
+        """Put some frames on the wire, one after the other, announced as ours before the first; at most 64."""
         injection = await self._injection(toward)
-        await self._keep_rate()
-        sent = Sent(frame, toward, time.time_ns())
-        self._await(sent)
-        await injection.send(self._header() + frame)
-        self.sent += 1
+        await self._keep_place(injection)
+        if self.vm.session is not None:
+            await self.vm.session.announce(announcement(self.netdev, toward.direction, frames))
+            await asyncio.sleep(_ANNOUNCED_S)
+        sent = []
+        for frame in frames:
+            await self._keep_rate()
+            sent.append(Sent(frame, toward, time.time_ns()))
+            self._await(sent[-1])
+            header = b"" if isinstance(injection, HostInjection) else self._header()
+            await injection.send(header + frame)
+            self.sent += 1
         return sent
 
     @contextmanager
@@ -144,19 +163,44 @@ class Wire:
 
     # Sending
 
-    async def _injection(self, toward: Toward) -> Injection:
+    async def _injection(self, toward: Toward) -> Injection | HostInjection:
         async with self._opening:
             injection = self._injections.get(toward)
             if injection is None:
-                injection = Injection(lambda: self.vm.session, self.netdev, toward)
-                # Kept before it is there: what a cancelled opening made is closed with the others.
-                self._injections[toward] = injection
                 try:
-                    await to_the_end(injection.open())
-                except Refused:
-                    del self._injections[toward]
-                    raise
+                    return await self._opened(toward, Injection(lambda: self.vm.session, self.netdev, toward))
+                except Refused as refusal:
+                    if not is_unfilterable(refusal) or self.vm.session is None:
+                        raise
+                    network, pid = await inspect(self.vm.session), self.vm.known.pid
+                    by_host = HostInjection(
+                        network, self.netdev, pid, toward, explained(self.netdev, refusal)
+                    )
+                    return await self._opened(toward, by_host)
             return injection
+
+    async def _opened(
+        self, toward: Toward, injection: Injection | HostInjection
+    ) -> Injection | HostInjection:
+        # Kept before it is there: what a cancelled opening made is closed with the others.
+        self._injections[toward] = injection
+        try:
+            await to_the_end(injection.open())
+        except Refused:
+            del self._injections[toward]
+            raise
+        return injection
+
+    async def _keep_place(self, injection: Injection | HostInjection) -> None:
+        """Go before filters that came after ours, once for each look at the network."""
+        network = self.vm.known.network
+        if network is self._looked_at or isinstance(injection, HostInjection):
+            return
+        self._looked_at = network
+        netdev = network.netdev(self.netdev)
+        for one in self._injections.values():
+            if isinstance(one, Injection) and netdev is not None and one.is_behind(netdev.filters):
+                await to_the_end(one.move())
 
     async def _keep_rate(self) -> None:
         if self._pps is None:

@@ -106,7 +106,7 @@ async def probe_netdev(context: TapContext, netdev: str) -> None:
     """Find out whether QEMU can filter a netdev; `Refused` says why not."""
     problem = await why_unfilterable(context.session, netdev)
     if problem is not None:
-        raise _explained(netdev, problem) from problem
+        raise explained(netdev, problem) from problem
 
 
 def is_unfilterable(problem: Refused) -> bool:
@@ -114,7 +114,8 @@ def is_unfilterable(problem: Refused) -> bool:
     return any(sign in problem.reason.lower() for sign in _UNFILTERABLE)
 
 
-def _explained(netdev: str, problem: Refused) -> Refused:
+def explained(netdev: str, problem: Refused) -> Refused:
+    """Return why a netdev cannot be filtered in words for people, from QEMU's own."""
     for sign, why, help_text in _WHY_NOT:
         if sign in problem.reason.lower():
             return Refused(

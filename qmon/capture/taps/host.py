@@ -121,15 +121,7 @@ def tun_name(pid: int, descriptor: str) -> str | None:
 
 def _open_in_namespace(name: str, pid: int, snaplen: int) -> HostTap:
     """Open the handles from within QEMU's network namespace; runs in a thread of its own, which ends with it."""
-    theirs = Path(f"/proc/{pid}/ns/net")
-    try:
-        if theirs.stat().st_ino != Path("/proc/self/ns/net").stat().st_ino:
-            _enter(theirs)
-    except OSError as problem:
-        raise Refused(
-            f"the VM's interface {name} is in another network namespace, which cannot be entered: {problem.strerror}",
-            hint=_NEEDS_ROOT,
-        ) from problem
+    enter_network(pid, name)
     opened = []
     try:
         opened.append(_open(name, Direction.OUT, snaplen))
@@ -139,6 +131,19 @@ def _open_in_namespace(name: str, pid: int, snaplen: int) -> HostTap:
             handle.close()
         raise
     return HostTap(name, tuple(opened))
+
+
+def enter_network(pid: int, name: str) -> None:
+    """Move the calling thread into the network that the interface `name` of the process `pid` is in."""
+    theirs = Path(f"/proc/{pid}/ns/net")
+    try:
+        if theirs.stat().st_ino != Path("/proc/self/ns/net").stat().st_ino:
+            _enter(theirs)
+    except OSError as problem:
+        raise Refused(
+            f"the VM's interface {name} is in another network namespace, which cannot be entered: {problem.strerror}",
+            hint=_NEEDS_ROOT,
+        ) from problem
 
 
 def _enter(namespace: Path) -> None:
