@@ -70,6 +70,7 @@ def demo(
 
 
 async def _dashboard(vm: DemoVm, *, confirm: bool) -> None:
+    from qmon.monitor import commands
     from qmon.monitor.address import UnixAddress
     from qmon.tui.run import show_dashboard
     from qmon.watch import Watch
@@ -77,19 +78,20 @@ async def _dashboard(vm: DemoVm, *, confirm: bool) -> None:
     async with Watch(UnixAddress(str(vm.process.monitor))) as watch:
         await watch.first_taps()
         if watch.session is not None:
-            await watch.session.execute("cont")
+            await commands.cont(watch.session)
         await show_dashboard(watch, owned=True, confirm=confirm)
 
 
 async def _headless(vm: DemoVm, duration: float | None, file: str | None) -> int:
     """Let the VM run, recorded or not, until the time is over, it ends, or we are told to."""
     from qmon.launch.ready import EndedEarly, attach_when_ready
+    from qmon.monitor import commands
 
     stdout = output.binary_stdout() if file == "-" else None
     try:
         async with await attach_when_ready(vm.process) as session:
             if file is None:
-                await session.execute("cont")
+                await commands.cont(session)
     except EndedEarly:
         raise QmonError("QEMU ended before the demo began", hint=vm.process.last_words()) from None
     output.talk(f"the demo runs ({vm.accel}); look at it with: qmon --vm {vm.process.monitor}")

@@ -85,6 +85,7 @@ async def _dashboard(
 ) -> None:
     """Show the VM until the user leaves; its own end is told in the time line."""
     from qmon.launch.ready import EndedEarly, attach_when_ready, ptys
+    from qmon.monitor import commands
     from qmon.monitor.address import UnixAddress
     from qmon.tui.run import show_dashboard
     from qmon.watch import Watch
@@ -105,7 +106,7 @@ async def _dashboard(
         if planned.starts_paused:
             watch.log("run", "paused by -S; `cont` in the Monitor tab starts it")
         elif watch.session is not None:
-            await watch.session.execute("cont")
+            await commands.cont(watch.session)
         async with _told_of_the_end(owned, watch):
             await show_dashboard(watch, owned=True, confirm=confirm)
     if owned.status:

@@ -9,6 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from qmon.errors import CannotAttach
+from qmon.monitor import commands
 from qmon.monitor.address import UnixAddress
 from qmon.monitor.session import Session
 
@@ -61,6 +62,7 @@ async def _ended_soon(owned: OwnedQemu) -> bool:
 
 async def ptys(session: Session) -> tuple[tuple[str, str], ...]:
     """Return the character devices that are a pty: their label and the path of its other side."""
-    devices = await session.execute("query-chardev")
-    found = ((str(device["label"]), str(device["filename"])) for device in devices)
-    return tuple((label, name.removeprefix("pty:")) for label, name in found if name.startswith("pty:"))
+    found = await commands.query_chardev(session)
+    return tuple(
+        (one.label, one.filename.removeprefix("pty:")) for one in found if one.filename.startswith("pty:")
+    )

@@ -23,7 +23,7 @@ from enum import StrEnum
 
 from qmon.errors import Interrupted, Refused, TimedOut, UsageError
 from qmon.monitor import commands
-from qmon.monitor.session import Session
+from qmon.monitor.protocol import Monitor
 from qmon.monitor.sharing import runtime_directory
 from qmon.monitor.unix import socket_name, unix_socket
 from qmon.network.ids import Purpose, new_id
@@ -60,7 +60,7 @@ class Injection:
     `session` gives the monitor while there is one.
     """
 
-    def __init__(self, session: Callable[[], Session | None], netdev: str, toward: Toward) -> None:
+    def __init__(self, session: Callable[[], Monitor | None], netdev: str, toward: Toward) -> None:
         self.netdev = netdev
         self.toward = toward
         self._session = session
@@ -141,7 +141,7 @@ class Injection:
             self._socket = None
         return removed
 
-    def _attached(self) -> Session:
+    def _attached(self) -> Monitor:
         session = self._session()
         if session is None:
             raise Refused(f"nothing can be put on {self.netdev}: the monitor is disconnected")
@@ -164,7 +164,7 @@ class Injection:
 
     # The socket, by descriptor or by path
 
-    async def _connected(self, session: Session) -> socket.socket:
+    async def _connected(self, session: Monitor) -> socket.socket:
         """Return our end of a socket whose other end is QEMU's chardev."""
         if not session.can_pass_descriptors:
             return await self._connected_by_path(session)
@@ -185,7 +185,7 @@ class Injection:
             theirs.close()
         return ours
 
-    async def _connected_by_path(self, session: Session) -> socket.socket:
+    async def _connected_by_path(self, session: Monitor) -> socket.socket:
         path = runtime_directory() / f"wire-{secrets.token_hex(8)}"
         with unix_socket() as listener:
             with socket_name(path) as name:
@@ -208,7 +208,7 @@ class Injection:
         ours.setblocking(False)
         return ours
 
-    async def _remove(self, session: Session) -> bool:
+    async def _remove(self, session: Monitor) -> bool:
         """Remove filter and chardev, as far as they are there; False if the monitor did not answer."""
         try:
             with suppress(Refused):  # Its netdev was deleted, and the filter with it; or it was never made.

@@ -1,11 +1,14 @@
 """Each wrapper sends what every recorded QEMU's schema allows, and reads the reply."""
 
+import ast
 import inspect
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import qmon
 from qmon.monitor import commands
 from qmon.monitor.commands import AddedDescriptor, Chardev, FdSet, Property
 from qmon.monitor.session import Session
@@ -137,6 +140,20 @@ def test_every_wrapper_has_a_case() -> None:
         for name, value in vars(commands).items()
         if inspect.isfunction(value) and value.__module__ == commands.__name__ and not name.startswith("_")
     }
+
+
+def test_commands_are_spelt_in_one_place() -> None:
+    """What a user typed is sent by name too, but no name stands in the code."""
+    package = Path(qmon.__file__).parent
+    elsewhere = [
+        f"{path.relative_to(package)}:{node.lineno}: {node.args[0].value}"
+        for path in package.rglob("*.py")
+        if path != Path(commands.__file__)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "execute"
+        if node.args and isinstance(node.args[0], ast.Constant)
+    ]
+    assert elsewhere == []
 
 
 @pytest.mark.parametrize("version", recorded_versions())

@@ -19,7 +19,7 @@ from qmon.capture.taps import sink
 from qmon.capture.taps.guardian import guardian
 from qmon.errors import Interrupted, QmonError, Refused, TimedOut
 from qmon.monitor import commands
-from qmon.monitor.session import Session
+from qmon.monitor.protocol import Monitor
 from qmon.network.ids import Purpose, new_id
 from qmon.network.probe import why_unfilterable
 from qmon.packets.batch import Direction
@@ -53,7 +53,7 @@ class TapContext:
     `key` names the VM to the guardian; `folder` is where QEMU shall write plain files (None: to memory of ours).
     """
 
-    session: Session
+    session: Monitor
     pid: int | None
     key: int
     limit_bytes: int
@@ -134,30 +134,24 @@ def explained(netdev: str, problem: Refused) -> Refused:
 async def probe_path(context: TapContext, path: str) -> None:
     """Find out whether QEMU may open a path for writing, with its own rights, by a chardev: harmless in any case."""
     name = new_id(Purpose.PATH)
-    backend = {"type": "file", "data": {"out": path}}
     try:
-        await context.session.execute("chardev-add", {"id": name, "backend": backend})
+        await commands.chardev_add_file(context.session, name, path)
     except TimedOut:
         # It may have been added all the same.
         with suppress(Refused):
-            await context.session.execute("chardev-remove", {"id": name})
+            await commands.chardev_remove(context.session, name)
         raise
     except Refused as problem:
         raise sink.explained(f"QEMU cannot open {path}", problem) from problem
-    await context.session.execute("chardev-remove", {"id": name})
+    await commands.chardev_remove(context.session, name)
 
 
 async def _add_filter(context: TapContext, channel: Channel, queue: str, path: str) -> None:
-    arguments = {
-        "qom-type": "filter-dump",
-        "id": channel.filter_id,
-        "netdev": channel.netdev,
-        "queue": queue,
-        "file": path,
-        "maxlen": context.snaplen + _VIRTIO_HEADER,
-    }
+    maxlen = context.snaplen + _VIRTIO_HEADER
     try:
-        await context.session.execute("object-add", arguments)
+        await commands.add_dump(
+            context.session, channel.filter_id, netdev=channel.netdev, queue=queue, file=path, maxlen=maxlen
+        )
     except Refused as problem:
         await heal_descriptor_0(context.session, opaque=new_id(Purpose.FD))
         raise Refused(
@@ -167,7 +161,7 @@ async def _add_filter(context: TapContext, channel: Channel, queue: str, path: s
         ) from problem
 
 
-async def heal_descriptor_0(session: Session, *, opaque: str) -> bool:
+async def heal_descriptor_0(session: Monitor, *, opaque: str) -> bool:
     """Fill QEMU's descriptor 0 with /dev/null if it is free; return whether it was.
 
     A descriptor that is passed takes the lowest free number, so it lands on 0 exactly if 0 was closed.
@@ -179,16 +173,16 @@ async def heal_descriptor_0(session: Session, *, opaque: str) -> bool:
         added = await commands.add_fd(session, nothing, opaque=opaque)
         if added.fd == 0:
             return True
-        await session.execute("remove-fd", {"fdset-id": added.fdset_id})
+        await commands.remove_fd(session, added.fdset_id)
         return False
     finally:
         os.close(nothing)
 
 
-async def remove_filter(session: Session, channel: Channel) -> str | None:
+async def remove_filter(session: Monitor, channel: Channel) -> str | None:
     """Remove a filter from QEMU; where that cannot be done, stop its writing by the seal and return why."""
     try:
-        await session.execute("object-del", {"id": channel.filter_id}, timeout_s=REMOVAL_S)
+        await commands.object_del(session, channel.filter_id, timeout_s=REMOVAL_S)
     except Refused:
         return None  # Its netdev was deleted, and the filter with it.
     except (Interrupted, TimedOut) as problem:
@@ -197,10 +191,10 @@ async def remove_filter(session: Session, channel: Channel) -> str | None:
     return None
 
 
-async def remove_object(session: Session, name: str) -> bool:
+async def remove_object(session: Monitor, name: str) -> bool:
     """Remove somebody's filter by its id; return whether that was done."""
     try:
-        await session.execute("object-del", {"id": name}, timeout_s=REMOVAL_S)
+        await commands.object_del(session, name, timeout_s=REMOVAL_S)
     except QmonError:
         return False
     return True

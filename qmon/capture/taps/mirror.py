@@ -22,6 +22,7 @@ from qmon.capture.reading.follower import Follower
 from qmon.capture.taps.filters import QUEUES, REMOVAL_S, TapContext, probe_netdev, remove_filter
 from qmon.capture.taps.guardian_main import allowance
 from qmon.errors import QmonError, Refused
+from qmon.monitor import commands
 from qmon.monitor.address import TcpAddress
 from qmon.network.ids import Purpose, new_id
 
@@ -84,13 +85,9 @@ async def open_mirror(
         readers.append(_start(allowance(0, context.limit_bytes, 0), sockets, channels))
         for channel, (queue, _) in zip(channels, QUEUES, strict=True):
             undo.push_async_callback(remove_filter, context.session, channel)
-            arguments = {
-                "id": channel.filter_id,
-                "netdev": netdev,
-                "queue": queue,
-                "outdev": channel.filter_id,
-            }
-            await context.session.execute("object-add", {"qom-type": "filter-mirror", **arguments})
+            await commands.add_mirror(
+                context.session, channel.filter_id, netdev=netdev, outdev=channel.filter_id, queue=queue
+            )
         undo.pop_all()
     for one in sockets:
         one.close()
@@ -106,19 +103,17 @@ async def _close_all(readers: list[MirrorReader]) -> None:
 async def remove_chardev(context: TapContext, name: str) -> None:
     """Remove a mirror's socket from QEMU, after its filter."""
     try:
-        await context.session.execute("chardev-remove", {"id": name}, timeout_s=REMOVAL_S)
+        await commands.chardev_remove(context.session, name, timeout_s=REMOVAL_S)
     except QmonError:
         return  # Never made, or gone with the VM.
 
 
 async def _listen(context: TapContext, name: str, host: str) -> int:
     """Have QEMU listen on a port of its own choice, without waiting for anyone; return the port."""
-    where = {"type": "inet", "data": {"host": host, "port": "0"}}
-    backend = {"type": "socket", "data": {"addr": where, "server": True, "wait": False}}
-    await context.session.execute("chardev-add", {"id": name, "backend": backend})
-    for entry in await context.session.execute("query-chardev"):
-        if entry["label"] == name:
-            match = re.search(r":(\d+)(?:,|$)", str(entry["filename"]).split(" <->")[0])
+    await commands.chardev_add_listener(context.session, name, host)
+    for one in await commands.query_chardev(context.session):
+        if one.label == name:
+            match = re.search(r":(\d+)(?:,|$)", one.filename.split(" <->")[0])
             if match:
                 return int(match[1])
     raise Refused(f"QEMU does not say where it listens for {name}")

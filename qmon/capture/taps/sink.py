@@ -17,7 +17,7 @@ from pathlib import Path
 from qmon.capture.reading.follower import FileFollower, Follower
 from qmon.errors import Refused
 from qmon.monitor import commands
-from qmon.monitor.session import Session
+from qmon.monitor.protocol import Monitor
 from qmon.text import plain
 
 _UNLIMITED = 1 << 62
@@ -28,7 +28,7 @@ _NO_ROOM = ("no file descriptor supplied", "too many open files")
 
 @asynccontextmanager
 async def as_path(
-    session: Session, follower: Follower, *, opaque: str, qemu_pid: int | None
+    session: Monitor, follower: Follower, *, opaque: str, qemu_pid: int | None
 ) -> AsyncIterator[str]:
     """Give the path by which QEMU opens the file behind our descriptor, for the length of the block.
 
@@ -47,7 +47,7 @@ async def as_path(
         try:
             yield f"/proc/self/fd/{added.fd}"
         finally:
-            await session.execute("remove-fd", {"fdset-id": added.fdset_id})
+            await commands.remove_fd(session, added.fdset_id)
         return
     if qemu_pid is None or not _same_pid_namespace(qemu_pid):
         raise Refused(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from qmon.capture.taps.filters import remove_object
 from qmon.errors import Refused
 from qmon.monitor import commands
-from qmon.monitor.session import Session
+from qmon.monitor.protocol import Monitor
 from qmon.network.ids import Life, owner_of
 
 
@@ -42,16 +42,14 @@ class Swept:
         return said
 
 
-async def sweep(session: Session, *, foreign_too: bool = False) -> Swept:
+async def sweep(session: Monitor, *, foreign_too: bool = False) -> Swept:
     """Remove what is left of qmons that are gone; with `foreign_too` also what other hosts or containers left."""
     doomed_lives = {Life.GONE, Life.FOREIGN} if foreign_too else {Life.GONE}
-    filters = _by_life(
-        str(entry["name"]) for entry in await session.execute("qom-list", {"path": "/objects"})
-    )
+    filters = _by_life(one.name for one in await commands.qom_list(session, "/objects"))
     doomed = [name for life in doomed_lives for name in filters[life]]
     removed = [name for name in doomed if await remove_object(session, name)]
     # Only now are the sockets of mirrors free to go; they bear the same names.
-    chardevs = _by_life(str(entry["label"]) for entry in await session.execute("query-chardev"))
+    chardevs = _by_life(one.label for one in await commands.query_chardev(session))
     others = [
         name for life in doomed_lives for name in chardevs[life] if await _remove_chardev(session, name)
     ]
@@ -85,7 +83,7 @@ def _by_life(names: Iterable[str]) -> dict[Life, list[str]]:
     return found
 
 
-async def _remove_chardev(session: Session, name: str) -> bool:
+async def _remove_chardev(session: Monitor, name: str) -> bool:
     try:
         await commands.chardev_remove(session, name)
     except Refused:
