@@ -85,7 +85,7 @@ class Injection:
             await self._add(session)
             undo.pop_all()
 
-    async def _add(self, session: Session) -> None:
+    async def _add(self, session: Monitor) -> None:
         queue, position = _PLACES[self.toward]
         await commands.add_redirector(
             session, self._name, netdev=self.netdev, indev=self._name, queue=queue, position=position
