@@ -11,7 +11,8 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
-from qmon.capture.following import NOTHING, FollowedVm, Netdevs
+from qmon.capture.following import FollowedVm
+from qmon.capture.tapping import NOTHING, Netdevs
 from qmon.capture.vm import DEFAULTS, CaptureOptions
 from qmon.errors import QmonError
 from qmon.monitor.address import Target

@@ -1,6 +1,8 @@
 """Frames out of a VM.
 
 following         one VM followed through losses of its monitor: everything that watches stands on it
+attaching         its monitor: at first, again after a loss, and that of a VM started in its place
+tapping           which of its netdevs are tapped
 looking           what it asks the VM again and again
 network_changes   what changed in its network, and who did it
 sent              which frames a qmon put on the wire, marked

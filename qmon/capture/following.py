@@ -8,7 +8,8 @@ Its states, in `monitor`:
   ended       the VM is gone: `end` says why. With `returns` another VM at the same address is waited for instead, in
               the state lost
 
-`_capture` and `_looking` belong to one life of the VM; what an earlier life left to hand out is in `_left`.
+`_capture` and `_looking` belong to one life of the VM; what an earlier life left to hand out is in `_left`. How it is
+attached to is `attaching`'s, which netdevs are tapped `tapping`'s.
 
 Must never end a capture while the VM lives and can be seen, and never change a VM but by taps.
 """
@@ -24,30 +25,24 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Self
 
-from qmon.capture.describe import tappable
+from qmon.capture.attaching import FAREWELL_S, Attached, Attaching
 from qmon.capture.looking import Looking
 from qmon.capture.network_changes import link_of
 from qmon.capture.numbering import Numbering
-from qmon.capture.process_end import KnownProcess
 from qmon.capture.sent import SentFrames
+from qmon.capture.tapping import Netdevs, Tapping
 from qmon.capture.taps.tap import TapState
 from qmon.capture.vm import DEFAULTS, CaptureOptions, Polled, VmCapture
-from qmon.errors import CannotAttach, Interrupted, QmonError, Refused, TimedOut
+from qmon.errors import QmonError, Refused
 from qmon.monitor import commands
-from qmon.monitor.address import Pid, Target
-from qmon.monitor.discovery import Resolved, Vm, find
+from qmon.monitor.address import Target
+from qmon.monitor.discovery import Vm
 from qmon.monitor.events import Event
 from qmon.monitor.hmp import UsernetStack
 from qmon.monitor.kinds import SENT_EVENT
 from qmon.monitor.session import Session
 from qmon.network.model import Network
 from qmon.packets.batch import FrameBatch, Interface, Note
-
-FAREWELL_S = 2.0
-FIRST_PAUSE_S, LAST_PAUSE_S = 0.1, 2.0
-# A VM whose process cannot be seen from here is given up after that.
-UNSEEN_S = 5.0
-_NOT_ATTACHED = (CannotAttach, Interrupted, TimedOut, Refused)
 
 
 class MonitorState(StrEnum):
@@ -64,19 +59,6 @@ class End:
 
     reason: str
     error: QmonError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Netdevs:
-    """Which netdevs are captured, those that come later too: the named ones, or with None every one."""
-
-    netdevs: frozenset[str] | None = None
-
-    def __contains__(self, netdev: str) -> bool:
-        return self.netdevs is None or netdev in self.netdevs
-
-
-NOTHING = Netdevs(frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +95,12 @@ class FollowedVm:
         self.monitor = MonitorState.LOST
         self.monitor_note = ""
         self.version = 0
-        self._target = target
+        self._attaching = Attaching(target, self._tell_failure)
+        self._tapping = Tapping(self._grow)
         self._options = options
         self._returns = returns
         self._usernet = usernet
-        self._wanted: Netdevs | None = None
-        self._released: set[str] = set()
-        self._refused: dict[str, str] = {}
-        self._first_look = True
-        self._tapped_once = asyncio.Event()
         self._session: Session | None = None
-        self._process: KnownProcess | None = None
         self._capture: VmCapture | None = None
         self._looking = Looking(self, usernet=usernet)
         self._life: asyncio.Task[None] | None = None
@@ -139,10 +116,10 @@ class FollowedVm:
         self._stack = AsyncExitStack()
 
     def __repr__(self) -> str:
-        return f"<FollowedVm {self.known.address or self._target} {self.monitor}>"
+        return f"<FollowedVm {self.known.address or self._attaching.target} {self.monitor}>"
 
     async def __aenter__(self) -> Self:
-        self._session = await self._attach()
+        self._session = self._learn_vm(await self._attaching.attach())
         try:
             self._capture = await self._begin_capture(self._session)
             tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
@@ -195,7 +172,7 @@ class FollowedVm:
     @property
     def not_tapped(self) -> tuple[tuple[str, str], ...]:
         """Netdevs that cannot be captured, each with the reason."""
-        return tuple(self._refused.items())
+        return self._tapping.refused
 
     @property
     def complete_until(self) -> int:
@@ -209,12 +186,12 @@ class FollowedVm:
 
     def begin(self, wanted: Netdevs) -> None:
         """Capture what is wanted from now on."""
-        self._wanted = wanted
+        self._tapping.begin(wanted)
         self.refresh()
 
     async def tapped_once(self) -> None:
         """Wait until every wanted netdev found at the start is captured, or known not to be capturable."""
-        waits = [asyncio.create_task(event.wait()) for event in (self._tapped_once, self._over)]
+        waits = [asyncio.create_task(event.wait()) for event in (self._tapping.tapped_once, self._over)]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -223,22 +200,14 @@ class FollowedVm:
 
     async def tap(self, netdev: str) -> None:
         """Capture a netdev, wanted or not; `Refused` says why that cannot be."""
-        self._released.discard(netdev)
         if self._capture is None:
             raise Refused(f"cannot tap {netdev}: the VM is not connected")
-        try:
-            await self._capture.tap(netdev)
-        except Refused as problem:
-            self._note_refusal(netdev, problem.message)
-            raise
-        self._note_refusal(netdev, None)
+        await self._tapping.tap(self._capture, netdev)
 
     async def untap(self, netdev: str) -> None:
         """End the capture of a netdev until `tap` asks for it again, keeping what was captured."""
-        self._released.add(netdev)
-        if self._capture is not None:
-            await self._capture.untap(netdev)
-        self.version += 1
+        await self._tapping.untap(self._capture, netdev)
+        self._grow()
 
     def poll(self) -> Polled:
         """Return what came since the last poll; never waits."""
@@ -335,14 +304,14 @@ class FollowedVm:
         """Return the session to go on with, None where it is over."""
         assert self._capture is not None
         gone = f"the monitor was lost: {reason}"
-        if self._process is not None:
+        if self._attaching.process is not None:
             gone = "QEMU was killed or crashed"
-            if await self._process.ends_within(FAREWELL_S):
+            if await self._attaching.process.ends_within(FAREWELL_S):
                 return await self._after_end(gone)
         elif await self._has_quit():
             return await self._after_end(gone)
         self.note("monitor", f"the monitor was lost ({reason}); the capture goes on")
-        again = await self._attach_again(lost)
+        again = await self._attaching.again(lost, self._capture.filter_ids)
         if again is None:
             return await self._after_end(gone)
         await self._capture.rebind(again)
@@ -353,49 +322,6 @@ class FollowedVm:
         assert self._capture is not None
         await self._capture.hear_out()
         return self._capture.shut_down
-
-    async def _attach_again(self, lost: Session) -> Session | None:
-        """Attach to the VM that is captured; None when it is gone, or another one has its place."""
-        deadline = asyncio.get_running_loop().time() + UNSEEN_S
-        pause_s = FIRST_PAUSE_S
-        while True:
-            session = await self._try(lost)
-            if session is not None and await self._is_the_same(session):
-                return session
-            if self._process is not None:
-                if await self._process.ends_within(pause_s):
-                    return None
-            elif session is not None or asyncio.get_running_loop().time() > deadline:
-                return None
-            else:
-                await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 1.6, LAST_PAUSE_S)
-
-    async def _try(self, lost: Session) -> Session | None:
-        try:
-            return await Session.attach(lost.address)
-        except _NOT_ATTACHED as problem:
-            self._set_monitor(MonitorState.LOST, problem.message)
-            return None
-
-    async def _is_the_same(self, session: Session) -> bool:
-        """Say whether a monitor is that of the VM that is captured, by its process or else by our filters in it.
-
-        A session with another VM is closed.
-        """
-        assert self._capture is not None
-        same = False
-        try:
-            if self._process is not None:
-                same = session.peer_pid in (None, self._process.pid)
-            elif ours := self._capture.filter_ids:
-                same = ours <= {one.name for one in await commands.qom_list(session, "/objects")}
-        except QmonError:
-            return False
-        finally:
-            if not same:
-                await session.close()
-        return same
 
     async def _after_end(self, what: str) -> Session | None:
         """The VM is gone: finish its capture; then wait for another in its place, or say why it is over."""
@@ -413,25 +339,17 @@ class FollowedVm:
 
     async def _return(self) -> Session | None:
         """Wait for a VM where the last one was; None where that one cannot come back."""
-        pause_s = FIRST_PAUSE_S
-        while True:
-            if isinstance(self._target, Pid) and (self._process is None or not self._process.runs):
-                self._finish_with(End("the VM has ended"))
-                return None
-            try:
-                session = await self._attach()
-            except _NOT_ATTACHED as problem:
-                self._set_monitor(MonitorState.LOST, problem.message)
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 1.6, LAST_PAUSE_S)
-                continue
-            self.links.clear()  # A VM that was started again begins with all of them up.
-            self._refused.clear()
-            self._looking = Looking(self, usernet=self._usernet)
-            self._first_look = True
-            self._capture = await self._begin_capture(session)
-            self.note("monitor", "attached to the VM that was started in its place")
-            return session
+        attached = await self._attaching.another()
+        if attached is None:
+            self._finish_with(End("the VM has ended"))
+            return None
+        session = self._learn_vm(attached)
+        self.links.clear()  # A VM that was started again begins with all of them up.
+        self._tapping.begin_anew()
+        self._looking = Looking(self, usernet=self._usernet)
+        self._capture = await self._begin_capture(session)
+        self.note("monitor", "attached to the VM that was started in its place")
+        return session
 
     def _finish_with(self, end: End) -> None:
         self._end = end
@@ -439,27 +357,25 @@ class FollowedVm:
         self._over.set()
         self._arrived.set()
 
-    async def _attach(self) -> Session:
-        resolved = await find(self._target)
-        session = await Session.attach(resolved.address)
-        try:
-            await self._learn_vm(resolved, session)
-        except BaseException:
-            await session.close()
-            raise
-        return session
-
-    async def _learn_vm(self, resolved: Resolved, session: Session) -> None:
-        status = await commands.query_status(session)
-        name = resolved.vm.name if resolved.vm else await commands.query_name(session)
-        pid = resolved.vm.pid if resolved.vm else session.peer_pid
-        if self._target is None:
-            self._target = resolved.address
-        self._process = KnownProcess(pid) if pid else None
+    def _learn_vm(self, attached: Attached) -> Session:
+        session = attached.session
         self.known = Known(
-            resolved.vm, name, pid, str(resolved.address), str(session.version), status, self.known.network
+            attached.vm,
+            attached.name,
+            attached.pid,
+            str(session.address),
+            str(session.version),
+            attached.run_state,
+            self.known.network,
         )
         self._set_monitor(MonitorState.CONNECTED, "")
+        return session
+
+    def _tell_failure(self, reason: str) -> None:
+        self._set_monitor(MonitorState.LOST, reason)
+
+    def _grow(self) -> None:
+        self.version += 1
 
     def _set_monitor(self, state: MonitorState, note: str) -> None:
         if (self.monitor, self.monitor_note) != (state, note):
@@ -498,52 +414,8 @@ class FollowedVm:
 
     async def follow(self, network: Network, text: str, before: dict[str, object]) -> None:
         """Bring the taps in step with the network that `text` (`info network`) shows."""
-        capture = self._capture
-        if capture is None:
-            return
-        present = tappable(network)
-        for netdev in [one for one in self._refused if one not in present]:
-            self._note_refusal(netdev, None)
-        for tap in capture.taps:
-            if tap.netdev not in present:
-                await capture.untap(tap.netdev)
-                capture.note(
-                    "seen", f"the capture of {tap.netdev} ended with the netdev", interface=tap.interface
-                )
-        capture.look_for_filters(before, text)
-        if self._wanted is None:
-            return
-        left_alone = {tap.netdev for tap in capture.taps} | self._released | self._refused.keys()
-        for netdev in present:
-            if netdev in self._wanted and netdev not in left_alone:
-                await self._tap_found(capture, network, netdev)
-        self._first_look = False
-        self._tapped_once.set()
-
-    async def _tap_found(self, capture: VmCapture, network: Network, netdev: str) -> None:
-        try:
-            state = await capture.tap(netdev)
-        except Refused as problem:
-            self._note_refusal(netdev, problem.message)
-            capture.note("gap", f"{netdev} is not captured: {problem.message}")
-            return
-        self._note_refusal(netdev, None)
-        found = network.netdev(netdev)
-        if self._first_look:
-            kind, text = "tap", f"{netdev} is captured"
-        elif found is not None and found.nic is None and found.hub is None:
-            kind, text = "seen", f"{netdev} joined the capture before any NIC"
-        else:
-            kind, text = "gap", f"{netdev} joined the capture; frames before this moment were missed"
-        capture.note(kind, text, interface=state.interface)
-
-    def _note_refusal(self, netdev: str, reason: str | None) -> None:
-        before = dict(self._refused)
-        self._refused.pop(netdev, None)
-        if reason is not None:
-            self._refused[netdev] = reason
-        if self._refused != before:
-            self.version += 1
+        if self._capture is not None:
+            await self._tapping.follow(self._capture, network, text, before)
 
     def _hear_change(self, event: Event) -> None:
         if event.name == SENT_EVENT:

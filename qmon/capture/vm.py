@@ -194,8 +194,6 @@ class VmCapture:
 
     async def wait(self, timeout_s: float) -> None:
         """Wait until there is something to poll, at most `timeout_s`."""
-        if self._closed:
-            return
         # Also where there is something already: who polls without a pause must not keep taps from being looked after.
         await asyncio.sleep(0)
         with suppress(TimeoutError):
@@ -229,6 +227,7 @@ class VmCapture:
             await self._stack.__aexit__(None, None, None)
         finally:
             await to_the_end(self._remove_all())
+            self._arrived.set()
 
     def note(self, kind: str, text: str, *, time_ns: int | None = None, interface: int | None = None) -> None:
         """Add to what the next poll says; at this moment unless a time (UTC ns) is given."""
@@ -364,10 +363,13 @@ class VmCapture:
     async def _renew(self, tap: Tap, loss: Loss) -> None:
         """Tap again, and tell what is missing."""
         async with self._changing:
+            session = self._session
             if self._taps.get(tap.netdev) is tap:
                 await to_the_end(self._renew_now(tap, loss))
             tap.renewing = False
         # What happened meanwhile was not looked after.
+        if tap.reason and session is not self._session:
+            self._begin_renewal(tap, Loss.BROKEN)
         self._look_after_taps()
 
     async def _renew_now(self, tap: Tap, loss: Loss) -> None:

@@ -11,7 +11,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from qmon.capture import describe
-from qmon.capture.following import FollowedVm, Netdevs
+from qmon.capture.following import FollowedVm
+from qmon.capture.tapping import Netdevs
 from qmon.capture.vm import DEFAULTS, CaptureOptions
 from qmon.errors import Refused, UsageError
 from qmon.export.record import Source

@@ -5,7 +5,8 @@ import socket
 import subprocess
 from pathlib import Path
 
-from qmon.capture.following import FollowedVm, MonitorState, Netdevs
+from qmon.capture.following import FollowedVm, MonitorState
+from qmon.capture.tapping import Netdevs
 from qmon.monitor.address import TcpAddress, UnixAddress
 from qmon.packets.batch import Note
 from qmon.watch import Watch

@@ -1,5 +1,14 @@
 """The files of one VM read, put in order and given true times.
 
+Its states, of which several hold at once:
+
+  open        the clock's constant of the present epoch is not chosen: frames in order lie in `_ready` until it is
+  undated     a filter's whole seconds are not known: its frames lie in `_undated` until the clock is sure of them
+  stopped     the VM stands still (`stop` to `resume`): frames that may be later than the stop lie in `_parked`
+  changing    frames go to other files too (`begin_change` to `end_change`): nothing is handed out
+
+Else frames are read in two passes, wait in the orderer at most until the next, and are handed out.
+
 Owns the channels that are read, the whole seconds by which their stamps differ, and which epoch of the clock a frame
 belongs to, also across the VM's stops. Must never talk to the monitor: stops and resumes are told to it.
 """
