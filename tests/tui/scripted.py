@@ -91,7 +91,12 @@ class ScriptedSession:
         return self.replies.get(line, "")
 
     async def execute(
-        self, command: str, arguments: dict[str, Any] | None = None, *, timeout_s: float | None = None
+        self,
+        command: str,
+        arguments: dict[str, Any] | None = None,
+        *,
+        timeout_s: float | None = None,
+        fd: int | None = None,
     ) -> Any:
         self.asked.append(f"{command} {arguments}" if arguments else command)
         return {"status": "running"} if command == "query-status" else {}
