@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qmon.monitor.hmp import Connection, Endpoint, UsernetStack
+from qmon.monitor.hmp import Endpoint, UsernetConnection, UsernetStack
 from qmon.packets.batch import Interface
 from qmon.packets.store.conversations import Conversation, ConversationTable
 
@@ -20,7 +20,7 @@ class UsernetRow:
     """One row of a user-mode stack. `packets` and `bytes` are None where nothing captured belongs to it."""
 
     netdev: str
-    connection: Connection
+    connection: UsernetConnection
     packets: int | None
     bytes: int | None
     expression: str
@@ -44,7 +44,7 @@ def usernet_rows(
 
 
 def _joined(
-    stack: UsernetStack, connection: Connection, table: ConversationTable, seen_on: Sequence[int]
+    stack: UsernetStack, connection: UsernetConnection, table: ConversationTable, seen_on: Sequence[int]
 ) -> UsernetRow:
     guest, far = connection.source, connection.destination
     if connection.is_forward:
@@ -61,7 +61,7 @@ def _joined(
     return UsernetRow(stack.netdev, connection, packets, size, _expression(connection, guest, known))
 
 
-def _came_through_a_forward(stack: UsernetStack, connection: Connection) -> bool:
+def _came_through_a_forward(stack: UsernetStack, connection: UsernetConnection) -> bool:
     return any(
         one.is_forward
         and one.protocol == connection.protocol
@@ -89,7 +89,7 @@ def _fits(flow: Conversation, guest: Endpoint, far: Endpoint | None) -> bool:
     return wanted <= ends
 
 
-def _expression(connection: Connection, guest: Endpoint, found: bool) -> str:
+def _expression(connection: UsernetConnection, guest: Endpoint, found: bool) -> str:
     protocol = connection.protocol.lower()
     if not found or protocol not in ("tcp", "udp"):
         return ""

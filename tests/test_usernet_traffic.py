@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from qmon.monitor.hmp import Connection, Endpoint, UsernetStack
+from qmon.monitor.hmp import Endpoint, UsernetConnection, UsernetStack
 from qmon.packets.batch import FrameBatch, Interface
 from qmon.packets.store.packet_store import PacketStore
 from qmon.usernet_traffic import UsernetRow, usernet_rows
@@ -26,8 +26,8 @@ def tcp(source: tuple[str, int], destination: tuple[str, int]) -> bytes:
     )
 
 
-def row(state: str, source: tuple[str, int], destination: tuple[str, int]) -> Connection:
-    return Connection("TCP", state, None, 9, Endpoint(*source), Endpoint(*destination), 0, 0)
+def row(state: str, source: tuple[str, int], destination: tuple[str, int]) -> UsernetConnection:
+    return UsernetConnection("TCP", state, None, 9, Endpoint(*source), Endpoint(*destination), 0, 0)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def joined(store: PacketStore, *stacks: UsernetStack) -> tuple[UsernetRow, ...]:
     return usernet_rows(stacks, store.conversations(), store.interfaces)
 
 
-def stack(netdev: str, *connections: Connection) -> UsernetStack:
+def stack(netdev: str, *connections: UsernetConnection) -> UsernetStack:
     return UsernetStack(netdev, None, connections)
 
 

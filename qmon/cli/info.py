@@ -9,7 +9,7 @@ import click
 from qmon.cli import output as out
 from qmon.cli.context import Context
 from qmon.cli.groups import CommandGroup
-from qmon.monitor.hmp import Connection, Endpoint, UsernetStack
+from qmon.monitor.hmp import Endpoint, UsernetConnection, UsernetStack
 from qmon.network import inspect
 from qmon.network.model import Filter, Netdev, Network, Nic
 
@@ -222,7 +222,7 @@ def _print_usernet(stacks: tuple[UsernetStack, ...]) -> None:
     )
 
 
-def _cells(one: Connection) -> tuple[object, ...]:
+def _cells(one: UsernetConnection) -> tuple[object, ...]:
     ends = (_end(one.source), _end(one.destination))
     return (one.protocol, one.state, one.fd, *ends, one.recv_queue, one.send_queue)
 

@@ -61,7 +61,7 @@ class Chardev:
 
 
 @dataclass(frozen=True, slots=True)
-class Monitor:
+class MonitorOption:
     """One monitor of a VM: `protocol` is ``qmp`` or ``hmp``."""
 
     protocol: str
@@ -78,7 +78,7 @@ class CommandLine:
 
     name: str | None
     machine: str | None
-    monitors: tuple[Monitor, ...]
+    monitors: tuple[MonitorOption, ...]
     networks: tuple[Mapping[str, str], ...]
     unread: tuple[str, ...] = ()
 
@@ -144,7 +144,7 @@ def parse(argv: Sequence[str], read_config: Callable[[str], str | None]) -> Comm
     monitors = []
     for protocol, place in found.monitors:
         chardev = found.chardevs.get(place, Chardev("missing")) if isinstance(place, str) else place
-        monitors.append(Monitor(protocol, chardev))
+        monitors.append(MonitorOption(protocol, chardev))
     default = ({"type": "user"},) if found.has_default_network else ()
     networks = (*found.networks, *default)
     return CommandLine(found.name, found.machine, tuple(monitors), networks, tuple(found.unread))

@@ -49,7 +49,7 @@ class AddedDescriptor:
 
 
 @dataclass(frozen=True, slots=True)
-class Chardev:
+class ChardevInfo:
     """A character device; `filename` says what is behind it, as QEMU words it (``pty:/dev/pts/3``)."""
 
     label: str
@@ -257,10 +257,10 @@ async def chardev_remove(monitor: Monitor, chardev_id: str, *, timeout_s: float 
     await monitor.execute("chardev-remove", {"id": chardev_id}, timeout_s=timeout_s)
 
 
-async def query_chardev(monitor: Monitor) -> tuple[Chardev, ...]:
+async def query_chardev(monitor: Monitor) -> tuple[ChardevInfo, ...]:
     """Return the character devices (0.14)."""
     listed = await monitor.execute("query-chardev")
-    return tuple(Chardev(str(entry["label"]), str(entry["filename"])) for entry in listed)
+    return tuple(ChardevInfo(str(entry["label"]), str(entry["filename"])) for entry in listed)
 
 
 async def chardev_add_file(monitor: Monitor, chardev_id: str, path: str) -> None:

@@ -77,7 +77,7 @@ def _may_be_greeting(start: bytes | bytearray) -> bool:
     return not text or text.startswith(b"{")
 
 
-class _Client(QMPClient):
+class _QmpClient(QMPClient):
     """`QMPClient` with bounded lines, no event history, and no way for a reply to stall or end the reader.
 
     Before the greeting, and before the answer to what negotiates, late replies to a client that has left may come:
@@ -234,7 +234,7 @@ def _read_outcome(task: asyncio.Future[Any]) -> None:
 class Connection:
     """An open QMP connection that has been greeted; made by `open`, ended by its peer or by `close`."""
 
-    def __init__(self, client: _Client, sock: socket.socket) -> None:
+    def __init__(self, client: _QmpClient, sock: socket.socket) -> None:
         self.greeting: RawMessage = client.greeted
         self.version = Version.from_greeting(client.greeted)
         self.is_unix = sock.family == socket.AF_UNIX
@@ -251,7 +251,7 @@ class Connection:
         cls, sock: socket.socket, *, timeout_s: float, on_event: Callable[[RawMessage], None]
     ) -> Connection:
         """Greet over a connected socket, which this owns from now on; `CannotAttach` if it is no QMP peer."""
-        client = _Client(on_event)
+        client = _QmpClient(on_event)
         try:
             async with asyncio.timeout(timeout_s):
                 await client.connect(sock)
@@ -356,7 +356,7 @@ def _peer(sock: socket.socket) -> tuple[int | None, int | None]:
     return (pid or None), uid  # 0: the process is in a pid namespace that is not visible here.
 
 
-def _silence(client: _Client, timeout_s: float) -> str:
+def _silence(client: _QmpClient, timeout_s: float) -> str:
     if client.unparsed:
         seen = cut(plain_bytes(client.unparsed[:200]), 80)
         return f"only part of a QMP greeting came within {timeout_s:.2g} s: '{seen}'"
@@ -365,14 +365,14 @@ def _silence(client: _Client, timeout_s: float) -> str:
     return f"no QMP greeting came within {timeout_s:.2g} s{_said(client)}"
 
 
-def _said(client: _Client) -> str:
+def _said(client: _QmpClient) -> str:
     """Return what came in place of a greeting, as the end of a sentence."""
     if not client.skipped:
         return ""
     return f"; it said '{cut(plain(json.dumps(client.skipped)), 80)}'"
 
 
-def _no_greeting(client: _Client, problem: Exception) -> CannotAttach:
+def _no_greeting(client: _QmpClient, problem: Exception) -> CannotAttach:
     seen = cut(plain_bytes(bytes(client.unparsed[:200])), 80)
     if b" monitor - type 'help'" in client.unparsed:
         return CannotAttach("this is a human monitor (HMP), not QMP")

@@ -17,7 +17,7 @@ from qmon.monitor import processes, relay
 from qmon.monitor.aside import aside
 from qmon.monitor.connection import Connection, Declined, RawMessage
 from qmon.monitor.dial import dial
-from qmon.monitor.sharing import Lock, NotPrivate, Place
+from qmon.monitor.sharing import Lock, MeetingPlace, NotPrivate
 
 if TYPE_CHECKING:
     from qmon.monitor.address import Address
@@ -73,7 +73,7 @@ async def join(
     if not share:
         return Joined(await _attach(address, deadline, patience_s, on_event), None, None)
     try:
-        place = Place.of(address)
+        place = MeetingPlace.of(address)
     except NotPrivate as problem:
         return Joined(await _attach_unshared(address, deadline, patience_s, on_event, problem), None, None)
     while True:
@@ -95,7 +95,7 @@ async def join(
 
 
 async def _hold(
-    address: Address, place: Place, deadline: float, patience_s: float, on_event: OnEvent
+    address: Address, place: MeetingPlace, deadline: float, patience_s: float, on_event: OnEvent
 ) -> Joined | None:
     """Attach to the monitor itself as the one who shares it; None if another qmon does."""
     lock = place.try_lock()
@@ -138,7 +138,7 @@ async def _attach(address: Address, deadline: float, patience_s: float, on_event
 
 
 async def _join_relay(
-    address: Address, place: Place, deadline: float, patience_end: float, on_event: OnEvent
+    address: Address, place: MeetingPlace, deadline: float, patience_end: float, on_event: OnEvent
 ) -> Joined | None:
     """Join the qmon that holds the monitor; None if it does not listen (yet, or any more) or is full for the moment."""
     loop = asyncio.get_running_loop()

@@ -42,7 +42,7 @@ _ADVICE = re.compile(r'Try "help .*" for more information')
 class NetClient:
     """One network client of QEMU's (a NIC or a backend) as printed; one of several where it has queues.
 
-    `nested_id` is the second name of a client below a hub's port (the port's is in `HubPort`).
+    `nested_id` is the second name of a client below a hub's port (the port's is in `HubPortText`).
     """
 
     id: str
@@ -75,7 +75,7 @@ class FilterText:
 
 
 @dataclass(frozen=True, slots=True)
-class HubPort:
+class HubPortText:
     """A port of a hub and what is plugged into it."""
 
     id: str
@@ -87,7 +87,7 @@ class HubText:
     """A hub and its ports."""
 
     id: int
-    ports: tuple[HubPort, ...]
+    ports: tuple[HubPortText, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class UsernetConnection:
     """A row of `info usernet`. `state` is the label in brackets, `expires_s` its seconds where it is a time.
 
     `fd` is a descriptor of the QEMU process. A forward has the state HOST_FORWARD, the host's side as source and
@@ -136,7 +136,7 @@ class UsernetStack:
 
     netdev: str
     hub: int | None
-    connections: tuple[Connection, ...]
+    connections: tuple[UsernetConnection, ...]
     not_understood: tuple[str, ...] = ()
 
 
@@ -233,7 +233,9 @@ def parse_network(text: str) -> NetworkText:
     for line in _lines(text):
         reader.line(line)
     hubs = tuple(
-        HubText(hub.number, tuple(HubPort(port, one.closed() if one else None) for port, one in hub.ports))
+        HubText(
+            hub.number, tuple(HubPortText(port, one.closed() if one else None) for port, one in hub.ports)
+        )
         for hub in reader.hubs
     )
     return NetworkText(tuple(one.closed() for one in reader.clients), hubs, tuple(reader.strange))
@@ -241,7 +243,7 @@ def parse_network(text: str) -> NetworkText:
 
 def parse_usernet(text: str) -> tuple[UsernetStack, ...]:
     """Read the text of `info usernet`; lines before the first stack belong to one without a name."""
-    stacks: list[tuple[str, int | None, list[Connection], list[str]]] = []
+    stacks: list[tuple[str, int | None, list[UsernetConnection], list[str]]] = []
     for line in _lines(text):
         if match := _STACK.fullmatch(line):
             hub = int(match["hub"])
@@ -256,9 +258,9 @@ def parse_usernet(text: str) -> tuple[UsernetStack, ...]:
     return tuple(UsernetStack(id_, hub, tuple(rows), tuple(strange)) for id_, hub, rows, strange in stacks)
 
 
-def _connection(match: re.Match[str]) -> Connection:
+def _connection(match: re.Match[str]) -> UsernetConnection:
     seconds = _SECONDS.fullmatch(match["state"])
-    return Connection(
+    return UsernetConnection(
         protocol=match["protocol"],
         state=match["state"],
         expires_s=int(seconds[1]) if seconds else None,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from qmon.monitor import processes, strangers, unix
 from qmon.monitor.address import Address, TcpAddress, UnixAddress
-from qmon.monitor.commandline import Chardev, Monitor
+from qmon.monitor.commandline import Chardev, MonitorOption
 from qmon.text import plain
 
 _CONNECTING, _CONNECTED = "02", "03"
@@ -41,7 +41,7 @@ class MonitorSocket:
     hint: str | None = None
 
 
-def look(pid: int, monitor: Monitor, owners: processes.Owners) -> MonitorSocket:
+def look(pid: int, monitor: MonitorOption, owners: processes.Owners) -> MonitorSocket:
     """Return how one of a QEMU's monitors stands; `owners` tells who holds it."""
     try:
         return _look(pid, monitor.protocol, monitor.chardev, owners)

@@ -68,7 +68,7 @@ def refused_for_handover(reply: RawMessage) -> bool:
     return isinstance(error, dict) and error.get("class") == HANDOVER_CLASS
 
 
-class _Client:
+class _RelayClient:
     """One qmon at the other end; `run` serves it until it leaves, stalls or the relay ends."""
 
     def __init__(
@@ -286,7 +286,7 @@ class Relay:
         self._listener = listener
         self._on_reply = on_reply
         self._accepting: asyncio.Task[None] | None = None
-        self._clients: dict[_Client, asyncio.Task[None]] = {}
+        self._clients: dict[_RelayClient, asyncio.Task[None]] = {}
         about = {"pid": os.getpid(), "vm_pid": connection.peer_pid, "descriptors": connection.is_unix}
         version = connection.greeting.get("QMP", {}).get("version", {})
         self._greeting = encode({"QMP": {"version": version, "capabilities": []}, GREETING_KEY: about})
@@ -321,7 +321,7 @@ class Relay:
             if not taken:
                 sock.close()
                 continue
-            client = _Client(sock, self._connection, self._greeting, self._on_reply)
+            client = _RelayClient(sock, self._connection, self._greeting, self._on_reply)
             self._clients[client] = tasks.create_task(self._serve(client), name="relay: client")
 
     def _takes(self, sock: socket.socket) -> bool:
@@ -337,7 +337,7 @@ class Relay:
             sock.send(encode(_error(FULL_CLASS, reason)))
         return False
 
-    async def _serve(self, client: _Client) -> None:
+    async def _serve(self, client: _RelayClient) -> None:
         try:
             await client.run()
         except Exception:  # noqa: BLE001, S110 (a fault of ours: its socket is closed, and that tells it)

@@ -88,7 +88,7 @@ def relay_path(address: Address) -> Path:
 def holder_pid(address: Address) -> int | None:
     """Return the pid of the qmon that holds the monitor at `address` for others, None if none does."""
     try:
-        place = Place.of(address)
+        place = MeetingPlace.of(address)
         with open(place.lock_path, "rb", opener=_open_ours) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -131,14 +131,14 @@ def _pid_in(written: bytes) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class MeetingPlace:
     """The meeting place of one monitor: a lock file and a socket."""
 
     lock_path: Path
     socket_path: Path
 
     @classmethod
-    def of(cls, address: Address) -> Place:
+    def of(cls, address: Address) -> MeetingPlace:
         """Return the place for `address`; `NotPrivate` if there can be none."""
         path = relay_path(address)
         return cls(path.with_suffix(".lock"), path)
@@ -191,7 +191,7 @@ class Place:
 class Lock:
     """The right to hold a monitor and to relay it; the kernel takes it back when this process ends."""
 
-    def __init__(self, place: Place, fd: int) -> None:
+    def __init__(self, place: MeetingPlace, fd: int) -> None:
         self.place = place
         self._fd: int | None = fd
 

@@ -22,14 +22,14 @@ _PLACES = ("/machine/peripheral", "/machine/peripheral-anon")
 
 
 @dataclass(frozen=True, slots=True)
-class Port:
+class PciePort:
     """A PCIe port: `bus` is the name to give as `bus=`, `taken` whether a device is in it."""
 
     bus: str
     taken: bool
 
 
-async def pcie_ports(session: Monitor) -> tuple[Port, ...]:
+async def pcie_ports(session: Monitor) -> tuple[PciePort, ...]:
     """Return the VM's hot-pluggable PCIe ports."""
     found = []
     for place in _PLACES:
@@ -39,7 +39,7 @@ async def pcie_ports(session: Monitor) -> tuple[Port, ...]:
     return tuple(found)
 
 
-async def _port(session: Monitor, path: str) -> Port | None:
+async def _port(session: Monitor, path: str) -> PciePort | None:
     try:
         if await commands.qom_get(session, path, "hotplug") is False:
             return None
@@ -49,11 +49,11 @@ async def _port(session: Monitor, path: str) -> Port | None:
         if kind == "PCIE" and bus != _ROOT_BUS:
             # A bus links to its devices as child[0], child[1], …
             entries = await commands.qom_list(session, f"{path}/{bus}")
-            return Port(bus, any(entry.name.startswith("child[") for entry in entries))
+            return PciePort(bus, any(entry.name.startswith("child[") for entry in entries))
     return None
 
 
-def advice(reason: str, ports: tuple[Port, ...]) -> str:
+def advice(reason: str, ports: tuple[PciePort, ...]) -> str:
     """Say what would let a NIC be plugged in where QEMU said, in `reason`, that a bus takes none."""
     if f"'{_ROOT_BUS}'" not in reason and not ports:
         return "This machine takes no new NIC on that bus while it runs; start the VM with the NIC (-nic …)"

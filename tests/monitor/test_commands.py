@@ -10,7 +10,7 @@ import pytest
 
 import qmon
 from qmon.monitor import commands
-from qmon.monitor.commands import AddedDescriptor, Chardev, FdSet, Property
+from qmon.monitor.commands import AddedDescriptor, ChardevInfo, FdSet, Property
 from qmon.monitor.session import Session
 from tests.fakes.checking import recorded_versions
 from tests.fakes.monitor import FakeMonitor
@@ -109,7 +109,7 @@ CASES: dict[str, tuple[Call, str, Any, Any]] = {
         commands.query_chardev,
         "query-chardev",
         [{"label": "serial0", "filename": "pty:/dev/pts/3", "frontend-open": True}],
-        (Chardev("serial0", "pty:/dev/pts/3"),),
+        (ChardevInfo("serial0", "pty:/dev/pts/3"),),
     ),
     "chardev_add_file": (lambda s: commands.chardev_add_file(s, "c", "/tmp/f"), "chardev-add", {}, None),
     "chardev_add_listener": (

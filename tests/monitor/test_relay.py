@@ -188,7 +188,7 @@ async def test_what_fails_in_one_clients_task_ends_that_client_only(
     async with pair(fake_monitor) as (holder, other), raw_client(fake_monitor) as (reader, writer):
         await reply_to(reader, writer, b'{"execute": "qmp_capabilities"}\n')
         with monkeypatch.context() as patch:
-            patch.setattr(relay._Client, "_reply", fails)
+            patch.setattr(relay._RelayClient, "_reply", fails)
             answer = await reply_to(reader, writer, b'{"execute": "query-name", "id": 5}\n')
         assert answer["id"] == 5
         assert "RuntimeError: no such luck" in answer["error"]["desc"]
@@ -206,7 +206,7 @@ async def test_a_client_that_cannot_be_written_to_ends_alone(
             raise RuntimeError("no such luck")
 
         with monkeypatch.context() as patch:
-            patch.setattr(relay._Client, "_write", fails)
+            patch.setattr(relay._RelayClient, "_write", fails)
             reader, writer = await asyncio.open_unix_connection(sharing.relay_path(fake_monitor.address))
             assert await reader.read() == b""
             writer.close()

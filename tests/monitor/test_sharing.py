@@ -12,7 +12,7 @@ from qmon.monitor import sharing
 from qmon.monitor.address import TcpAddress, UnixAddress
 from qmon.monitor.processes import user_name
 from qmon.monitor.session import Session
-from qmon.monitor.sharing import Lock, NotPrivate, Place
+from qmon.monitor.sharing import Lock, MeetingPlace, NotPrivate
 from tests.fakes.monitor import FakeMonitor
 
 ADDRESS = UnixAddress("/tmp/no-such-monitor.sock")
@@ -88,7 +88,7 @@ def test_a_file_has_one_place_whatever_leads_to_it(runtime_directory: Path) -> N
 
 
 def test_a_lock_is_one_qmons_and_says_whose() -> None:
-    place = Place.of(ADDRESS)
+    place = MeetingPlace.of(ADDRESS)
     assert sharing.holder_pid(ADDRESS) is None
     lock = place.try_lock()
     assert lock is not None
@@ -104,7 +104,7 @@ def test_a_lock_is_one_qmons_and_says_whose() -> None:
 
 
 def test_a_lock_whose_file_was_removed_is_no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
-    place = Place.of(ADDRESS)
+    place = MeetingPlace.of(ADDRESS)
     real = sharing.fcntl.flock
 
     def removed_just_before(fd: int, operation: int) -> None:
@@ -116,7 +116,7 @@ def test_a_lock_whose_file_was_removed_is_no_lock(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_lock_file_that_is_a_link_is_refused(runtime_directory: Path) -> None:
-    place = Place.of(ADDRESS)
+    place = MeetingPlace.of(ADDRESS)
     place.lock_path.symlink_to(runtime_directory / "elsewhere")
     with pytest.raises(NotPrivate):
         place.try_lock()
@@ -124,7 +124,7 @@ def test_a_lock_file_that_is_a_link_is_refused(runtime_directory: Path) -> None:
 
 
 def test_only_a_socket_of_ours_is_connected_to(runtime_directory: Path) -> None:
-    place = Place.of(ADDRESS)
+    place = MeetingPlace.of(ADDRESS)
     assert place.connect() is None
     place.socket_path.touch()
     with pytest.raises(NotPrivate):
@@ -140,7 +140,7 @@ def test_only_a_socket_of_ours_is_connected_to(runtime_directory: Path) -> None:
 
 
 def test_a_relay_socket_left_behind_is_replaced() -> None:
-    place = Place.of(ADDRESS)
+    place = MeetingPlace.of(ADDRESS)
     lock = place.try_lock()
     assert lock is not None
     lock.listen().close()
@@ -157,7 +157,7 @@ def test_a_long_runtime_directory(runtime_directory: Path, monkeypatch: pytest.M
     long = runtime_directory / ("x" * 120)
     long.mkdir(0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(long))
-    lock = Place.of(ADDRESS).try_lock()
+    lock = MeetingPlace.of(ADDRESS).try_lock()
     assert lock is not None
     with lock.listen():
         sock = lock.place.connect()
@@ -199,13 +199,13 @@ async def test_without_room_for_a_relay_the_monitor_is_held_alone(
     async with await Session.attach(fake_monitor.address) as session:
         assert await session.execute("query-name") == {"name": "fake"}
         assert session.lost_reason is None
-    lock = Place.of(fake_monitor.address).try_lock()
+    lock = MeetingPlace.of(fake_monitor.address).try_lock()
     assert lock is not None
     lock.release()
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", "²".encode(), b"", b"12 34", b"9" * 32])
 def test_whatever_is_in_a_lock_file_is_read(content: bytes) -> None:
-    place = Place.of(ADDRESS)
+    place = MeetingPlace.of(ADDRESS)
     place.lock_path.write_bytes(content)
     assert place.locked_by() == (int(content) if content == b"9" * 32 else None)

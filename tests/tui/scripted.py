@@ -7,8 +7,7 @@ from typing import Any
 
 from qmon.capture.following import MonitorState
 from qmon.capture.vm import TapState
-from qmon.monitor.hmp import Connection as UsernetConnection
-from qmon.monitor.hmp import Endpoint, UsernetStack
+from qmon.monitor.hmp import Endpoint, UsernetConnection, UsernetStack
 from qmon.network.model import Filter, Netdev, Network, Nic
 from qmon.packets.batch import Interface
 from qmon.packets.store.packet_store import PacketStore

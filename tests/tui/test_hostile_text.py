@@ -12,8 +12,7 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
 from qmon.capture.vm import TapState
-from qmon.monitor.hmp import Connection as UsernetConnection
-from qmon.monitor.hmp import Endpoint, UsernetStack
+from qmon.monitor.hmp import Endpoint, UsernetConnection, UsernetStack
 from qmon.network.model import Filter, Forward, Hub, HubPort, Netdev, Network, Nic
 from qmon.snapshot import Snapshot, TimelineEntry
 from qmon.tui.dialogs.confirm import ConfirmDialog, MessageDialog

@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from qmon import text
-from qmon.monitor.hmp import Connection, Endpoint
+from qmon.monitor.hmp import Endpoint, UsernetConnection
 from qmon.packets.store.packet_store import PacketStore
 from qmon.tui.panes.header import amount
 from qmon.tui.table import Cell, Column, TableView
@@ -107,7 +107,7 @@ class UsernetPane(TableView):
             self.notify("No packets of this connection were captured", timeout=3)
 
 
-def _state(connection: Connection) -> str:
+def _state(connection: UsernetConnection) -> str:
     if connection.is_forward:
         return "forward"
     return connection.state if connection.expires_s is None else f"{connection.expires_s} s left"
