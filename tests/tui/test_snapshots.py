@@ -66,12 +66,37 @@ def _dashboard(watch: ScriptedWatch | None = None) -> QmonApp:
         ("monitor", _settled("5", fact="Talk to")),
         ("tree", _settled("t", "j", fact="virtio-net-pci")),
         ("help", _settled("question_mark", fact="Everywhere")),
-        ("add", _settled("a", fact="handed to the guest")),
+        ("add", _settled("a", fact="leads into the guest")),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_dashboard(snap_compare: Any, size: tuple[int, int], name: str, do: Do) -> None:
     assert snap_compare(_dashboard(), terminal_size=size, run_before=do)
+
+
+@pytest.mark.parametrize("size", [(60, 15), (120, 40)])
+@pytest.mark.parametrize("keys", [(), ("g", "enter")], ids=["list", "packet"])
+def test_other_sizes(snap_compare: Any, size: tuple[int, int], keys: tuple[str, ...]) -> None:
+    async def do(pilot: Pilot[None]) -> None:
+        await until(lambda: "490 packets" in shown(pilot))
+        await pilot.press(*keys)
+        await until(lambda: ("Ethernet II" if keys else "Echo (ping)") in shown(pilot))
+        await pilot.pause()
+
+    assert snap_compare(_dashboard(), terminal_size=size, run_before=do)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("theme", ["qmon-light", "qmon-16-colours", "qmon-no-colours"])
+def test_themes(snap_compare: Any, size: tuple[int, int], theme: str) -> None:
+    app = _dashboard()
+    app.theme = theme
+    assert snap_compare(app, terminal_size=size, run_before=_settled())
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_leaving(snap_compare: Any, size: tuple[int, int]) -> None:
+    assert snap_compare(_dashboard(), terminal_size=size, run_before=_settled("q", fact="not saved"))
 
 
 @pytest.mark.parametrize("size", SIZES)

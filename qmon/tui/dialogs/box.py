@@ -5,6 +5,7 @@ Owns the frame; must never know what is asked.
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar, TypeVar
 
 from rich.text import Text
@@ -13,7 +14,10 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from qmon.errors import QmonError
+
 ResultT = TypeVar("ResultT")
+_FOR_A_SHELL = re.compile(r"\bqmon [a-z]|(?<![\w-])--[a-z]|(?<![\w-])-F\b")
 
 
 class Dialog(ModalScreen[ResultT]):
@@ -48,6 +52,12 @@ class Box(Vertical):
         # A str would be read as markup, and some titles hold foreign text.
         self.border_title = Text(title)
         self.border_subtitle = Text(below)
+
+
+def hint_of(problem: QmonError) -> str:
+    """Return an error's hint, unless it names commands and options that are for a shell."""
+    hint = problem.hint or ""
+    return "" if _FOR_A_SHELL.search(hint) else hint
 
 
 def line(content: str, *, id: str | None = None, classes: str | None = None) -> Static:

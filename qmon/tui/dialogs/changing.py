@@ -21,6 +21,7 @@ from qmon.network.model import Forward, Netdev, Nic
 from qmon.network.options import parse_netdev
 from qmon.network.steps import spelt
 from qmon.tui.app import QmonApp
+from qmon.tui.dialogs.box import hint_of
 from qmon.tui.dialogs.confirm import ConfirmDialog, MessageDialog
 from qmon.tui.dialogs.form import Field, FormDialog
 from qmon.tui.dialogs.menu import Choice, MenuDialog
@@ -46,12 +47,13 @@ class Intent:
 
 
 _ADDITIONS = (
-    Choice("b", "netdev and NIC", "a card and the network behind it"),
-    Choice("n", "netdev", "a network alone, for a NIC that comes later"),
-    Choice("i", "NIC", "a card on a netdev that is there"),
-    Choice("f", "forward", "a port of the host, handed to the guest"),
+    Choice("b", "netdev and NIC", "a network card and the network behind it"),
+    Choice("n", "netdev", "a network without a card yet"),
+    Choice("i", "NIC", "a network card on a netdev that is there"),
+    Choice("f", "forward", "a port of the host that leads into the guest"),
 )
-_NETDEV, _NIC = "Netdev, as after -netdev", "NIC, as after -device"
+_NETDEV, _NIC = "Netdev, as for QEMU's -netdev", "NIC, as for QEMU's -device"
+_NOT_HERE = {"link": "Only a NIC has a link", "remove": "Nothing here can be removed"}
 
 
 class ChangeDialogs:
@@ -83,7 +85,7 @@ class ChangeDialogs:
             await work
         except QmonError as problem:
             self._watch.log("change", f"{what}: failed: {problem.message}")
-            dialog = MessageDialog(what, problem.message, hint=problem.hint or "")
+            dialog = MessageDialog(what, problem.message, hint=hint_of(problem))
             await self._app.push_screen_wait(dialog)
 
     async def _carry_out(self, intent: Intent) -> None:
@@ -108,13 +110,19 @@ class ChangeDialogs:
 
     # Adding
 
-    def add(self) -> None:
-        """Ask what to add, and add it."""
-        self._start(self._add(), "Add to the VM")
+    def add(self, at: TreeLine | None = None) -> None:
+        """Ask what to add, and add it; what is proposed suits the line of the tree that is chosen."""
+        self._start(self._add(_netdev_of(at)), "Add to the VM")
 
-    async def _add(self) -> None:
+    async def _add(self, chosen: str | None) -> None:
         kind = await self._app.push_screen_wait(MenuDialog("Add", _ADDITIONS))
-        form = {"b": self._both, "n": self._netdev, "i": self._nic, "f": self._forward}.get(kind or "")
+        forms: dict[str | None, Callable[[], FormDialog[Intent]]] = {
+            "b": self._both,
+            "n": self._netdev,
+            "i": lambda: self._nic(chosen),
+            "f": lambda: self._forward(chosen),
+        }
+        form = forms.get(kind)
         if form is None:
             return
         intent = await self._app.push_screen_wait(form())
@@ -164,13 +172,13 @@ class ChangeDialogs:
                 "Add a netdev",
                 commands,
                 lambda session: change.add_netdev(session, values[0]),
-                "The netdev is there",
+                "Added the netdev",
                 await self._netdev_warning(values[0]),
             )
 
         return FormDialog("Add netdev", (self._new_netdev(),), check, hints=_NETDEV_HINTS)
 
-    def _nic(self) -> FormDialog[Intent]:
+    def _nic(self, chosen: str | None) -> FormDialog[Intent]:
         async def check(values: Sequence[str]) -> Intent:
             commands = await change.plan_add_nic(self._session(), values[0])
             return Intent(
@@ -183,12 +191,13 @@ class ChangeDialogs:
         free = [
             one.id for one in self._watch.snapshot().network.netdevs if one.nic is None and one.hub is None
         ]
-        on = f",netdev={text.plain(free[0])}" if len(free) == 1 else ""
+        netdev = chosen if chosen in free else free[0] if len(free) == 1 else None
+        on = f",netdev={text.plain(netdev)}" if netdev else ""
         spec = f"virtio-net-pci,id={self._free_id('nic')}{on}"
         field = Field(_NIC, "virtio-net-pci,id=nic2,netdev=u2", spec)
         return FormDialog("Add NIC", (field,), check)
 
-    def _forward(self) -> FormDialog[Intent]:
+    def _forward(self, chosen: str | None) -> FormDialog[Intent]:
         async def check(values: Sequence[str]) -> Intent:
             rule, netdev = values[0], values[1] or None
             return Intent(
@@ -199,8 +208,9 @@ class ChangeDialogs:
             )
 
         users = [one.id for one in self._watch.snapshot().network.netdevs if one.type == "user"]
-        netdev = Field("Netdev (user)", "u1", text.plain(users[0]) if len(users) == 1 else "")
-        rule = Field("[HOST:]HPORT:GPORT[/udp]", "2222:22")
+        proposed = chosen if chosen in users else users[0] if len(users) == 1 else ""
+        netdev = Field("Netdev (user)", "u1", text.plain(proposed))
+        rule = Field("Forward: [HOST:]HOST-PORT:GUEST-PORT[/udp]", "2222:22")
         return FormDialog("Add forward", (rule, netdev), check, hints=_FORWARD_HINTS)
 
     # From the tree
@@ -217,13 +227,12 @@ class ChangeDialogs:
         elif what == "remove" and subject is not None:
             self._start(self._remove(subject), f"Remove {line.kind} {line.id}")
         else:
-            self._screen.notify(f"There is nothing to {what} at this line", timeout=3)
+            self._screen.notify(_NOT_HERE[what], timeout=3)
 
     def _tap(self, line: TreeLine) -> None:
-        subject = line.subject
-        netdev = subject.id if isinstance(subject, Netdev) else subject.netdev if subject else None
+        netdev = _netdev_of(line)
         if netdev is None:
-            self._screen.notify("A tap needs a netdev, and this is plugged into none", timeout=3)
+            self._screen.notify("There is no netdev here to capture", timeout=3)
             return
         live = {tap.netdev for tap in self._watch.snapshot().taps if tap.reason is None}
         deed = self._watch.untap(netdev) if netdev in live else self._watch.tap(netdev)
@@ -259,9 +268,9 @@ class ChangeDialogs:
                 f"Unplug the NIC {subject.id}" + (f" and remove {subject.netdev}" if both else ""),
                 commands,
                 lambda session: change.unplug(session, subject.id, timeout_s=UNPLUG_TIMEOUT_S),
-                f"{subject.id} is unplugged",
-                "The guest has to let go of it, which takes a guest that runs an operating system.",
-                f"Waiting until the guest lets go of {subject.id}, at most {UNPLUG_TIMEOUT_S:.0f} s",
+                f"Unplugged {subject.id}",
+                "The guest must release it, which only a running operating system does.",
+                f"Waiting up to {UNPLUG_TIMEOUT_S:.0f} s for the guest to release {subject.id}",
             )
         elif isinstance(subject, Netdev):
             used = subject.nic is not None
@@ -269,7 +278,7 @@ class ChangeDialogs:
                 f"Remove the netdev {subject.id}",
                 await change.plan_remove_netdev(session, subject.id, force=used),
                 lambda session: change.remove_netdev(session, subject.id, force=used),
-                f"{subject.id} is removed",
+                f"Removed {subject.id}",
                 f"{subject.nic} is plugged into it: the NIC stays, dead, until it is unplugged."
                 if used
                 else "",
@@ -285,8 +294,14 @@ class ChangeDialogs:
             f"Remove the forward of {rule} on {forward.netdev}",
             await change.plan_remove_forwards(session, rule, netdev=forward.netdev),
             lambda session: change.remove_forwards(session, rule, netdev=forward.netdev),
-            f"{rule} is not forwarded any more",
+            f"Removed the forward of {rule}",
         )
+
+
+def _netdev_of(line: TreeLine | None) -> str | None:
+    """Return the netdev that a line of the tree is about."""
+    subject = None if line is None else line.subject
+    return subject.id if isinstance(subject, Netdev) else subject.netdev if subject else None
 
 
 def _forwarded(result: object) -> str:
@@ -299,7 +314,10 @@ def _forwarded(result: object) -> str:
 
 _PLUG_HINTS = (
     "If the NIC is refused, the netdev is removed again.",
-    "On boards like q35 a free PCIe port is found by itself.",
+    "On boards like q35 a free PCIe port is chosen for it.",
 )
-_NETDEV_HINTS = ("user,id=u2,hostfwd=tcp:127.0.0.1:2222-:22 · tap,id=t0,ifname=tap0,script=no · socket,…",)
-_FORWARD_HINTS = ("The host address is 127.0.0.1 unless told; HPORT 0 lets the kernel choose.",)
+_NETDEV_HINTS = (
+    "For example: user,id=u2,hostfwd=tcp:127.0.0.1:2222-:22",
+    "or: tap,id=t0,ifname=tap0,script=no,downscript=no",
+)
+_FORWARD_HINTS = ("Without HOST only this host can connect (127.0.0.1). Port 0 lets the kernel choose one.",)

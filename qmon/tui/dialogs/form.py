@@ -15,7 +15,7 @@ from textual.widgets import Input, Static
 
 from qmon import text
 from qmon.errors import QmonError
-from qmon.tui.dialogs.box import Box, Dialog, line
+from qmon.tui.dialogs.box import Box, Dialog, hint_of, line
 
 ResultT = TypeVar("ResultT")
 
@@ -49,7 +49,8 @@ class FormDialog(Dialog[ResultT], Generic[ResultT]):
 
     def compose(self) -> ComposeResult:
         """Make the fields."""
-        with Box(self._title, "Enter: next · Esc: cancel", wide=True):
+        enter = "apply" if len(self._fields) == 1 else "next"
+        with Box(self._title, f"Enter: {enter} · Esc: cancel", wide=True):
             for number, field in enumerate(self._fields):
                 yield line(field.label, classes="label")
                 yield Input(
@@ -91,7 +92,8 @@ class FormDialog(Dialog[ResultT], Generic[ResultT]):
         try:
             result = await self._check(values)
         except QmonError as problem:
-            self.query_one("#form-error", Static).update(text.plain_lines(str(problem)))
+            said = "\n".join(filter(None, [problem.message, hint_of(problem)]))
+            self.query_one("#form-error", Static).update(text.plain_lines(said))
         else:
             self.leave(result)
         finally:

@@ -15,6 +15,7 @@ from textual.message import Message
 from qmon import text
 from qmon.packets.store.conversations import Conversation, ConversationTable
 from qmon.packets.store.packet_store import PacketStore
+from qmon.tui.moment import Moment, Pane
 from qmon.tui.panes.header import amount
 from qmon.tui.panes.packet_list import shorten_address
 from qmon.tui.table import Cell, Column, TableView
@@ -35,7 +36,7 @@ _ORDERS = (("bytes", 5), ("packets", 4), ("last_ns", 3), ("first_ns", 2), ("dura
 _SAID = {"last_ns": "last packet", "first_ns": "first packet"}
 
 
-class ConversationsPane(TableView):
+class ConversationsPane(TableView, Pane):
     """All conversations of a store, the largest first unless sorted otherwise."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -65,12 +66,12 @@ class ConversationsPane(TableView):
         """How many conversations there are."""
         return len(self._order)
 
-    def tick(self) -> None:
+    def show(self, now: Moment) -> None:  # noqa: ARG002
         """Ask the store again, if it got packets and not too soon."""
-        now = time.monotonic()
-        if self._store.packets == self._packets or now < self._next:
+        moment = time.monotonic()
+        if self._store.packets == self._packets or moment < self._next:
             return
-        self._next, self._packets = now + REFRESH_S, self._store.packets
+        self._next, self._packets = moment + REFRESH_S, self._store.packets
         self._take()
 
     def _take(self) -> None:

@@ -12,6 +12,7 @@ from rich.style import Style
 from textual.binding import Binding, BindingType
 
 from qmon import text
+from qmon.tui.moment import Moment, Pane
 from qmon.tui.panes.packet_list import clock
 from qmon.tui.table import Cell, Column, TableView
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _COLUMNS = (Column("Time", 12), Column("Kind", 8), Column("What", 20, share=1))
 
 
-class EventsPane(TableView):
+class EventsPane(TableView, Pane):
     """One line an entry, the newest at the bottom and in sight unless the user goes back."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("f", "follow", "Follow")]
@@ -31,8 +32,9 @@ class EventsPane(TableView):
         self._entries: tuple[TimelineEntry, ...] = ()
         self.follow = True
 
-    def show(self, entries: tuple[TimelineEntry, ...]) -> None:
-        """Draw these entries, if they are others than before."""
+    def show(self, now: Moment) -> None:
+        """Draw the time line, if there is more of it."""
+        entries = self._entries if now.snapshot is None else now.snapshot.timeline
         if entries is self._entries:
             return
         self._entries = entries

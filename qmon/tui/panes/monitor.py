@@ -28,6 +28,7 @@ from qmon.monitor.arguments import json_object, qmp_arguments
 from qmon.monitor.session import Session
 from qmon.network.dangers import danger_of, danger_of_line
 from qmon.tui.dialogs.confirm import ConfirmDialog
+from qmon.tui.moment import Moment, Pane
 from qmon.tui.rows import RowView
 
 LINES_KEPT, SAID_KEPT = 5000, 1000
@@ -162,7 +163,7 @@ class Prompt(Input):
             self.cursor_position = len(self.value)
 
 
-class MonitorPane(Vertical):
+class MonitorPane(Vertical, Pane):
     """Transcript and prompt."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -185,6 +186,7 @@ class MonitorPane(Vertical):
         self._session = session
         self._sent = sent
         self.mode = "hmp"
+        self._learnt_from: Session | None = None
         self._names: dict[str, tuple[str, ...]] = {}
         self.transcript = Transcript()
         self._prompt = Prompt()
@@ -202,9 +204,11 @@ class MonitorPane(Vertical):
         """The prompt."""
         return self._prompt
 
-    def opened(self) -> None:
-        """Learn which commands there are, for completion."""
-        self._learn(self.mode)
+    def show(self, now: Moment) -> None:  # noqa: ARG002
+        """Learn which commands there are, for completion, once there is somebody to ask."""
+        if self.mode not in self._names and self._session() is not self._learnt_from:
+            self._learnt_from = self._session()
+            self._learn(self.mode)
 
     def action_switch(self) -> None:
         """Change between HMP and QMP."""

@@ -6,7 +6,7 @@ Owns the cursor's place in the tree. Must never change the VM: it says what the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from rich.segment import Segment
 from textual.binding import Binding, BindingType
@@ -14,14 +14,12 @@ from textual.message import Message
 
 from qmon import text
 from qmon.network.model import Forward
+from qmon.tui.moment import Moment, Pane
 from qmon.tui.network_lines import TreeLine, forward_parts, tree_lines
 from qmon.tui.rows import RowView
 
-if TYPE_CHECKING:
-    from qmon.snapshot import Snapshot
 
-
-class NetworkPane(RowView):
+class NetworkPane(RowView, Pane):
     """NICs, netdevs, forwards; marks for taps and links."""
 
     HAS_HEADING = True
@@ -47,10 +45,14 @@ class NetworkPane(RowView):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._lines: tuple[TreeLine, ...] = ()
+        self._version = -1
 
-    def show(self, snapshot: Snapshot) -> None:
+    def show(self, now: Moment) -> None:
         """Draw another state of the network, the cursor on what it was on."""
-        fresh = tree_lines(snapshot)
+        if now.snapshot is None or now.snapshot.version == self._version:
+            return
+        self._version = now.snapshot.version
+        fresh = tree_lines(now.snapshot)
         if fresh == self._lines:
             return
         selected = self.selected

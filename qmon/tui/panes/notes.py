@@ -1,4 +1,4 @@
-"""What a capture file says between its packets: comments, events, gaps.
+"""What a capture file says beside its packets: comments on them, events, gaps.
 
 Must never interpret a note; its text is foreign.
 """
@@ -6,26 +6,48 @@ Must never interpret a note; its text is foreign.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.message import Message
 
 from qmon import text
 from qmon.packets.batch import NO_TIME, Note
+from qmon.tui.moment import Moment, Pane
 from qmon.tui.panes.packet_list import clock
 from qmon.tui.table import Cell, Column, TableView
 
-_COLUMNS = (Column("Time", 15), Column("Kind", 9), Column("What", 20, share=1))
+_COLUMNS = (
+    Column("Time", 15),
+    Column("Packet", 7, right=True),
+    Column("Kind", 9),
+    Column("What", 20, share=1),
+)
 
 
-class NotesPane(TableView):
+class NotesPane(TableView, Pane):
     """One line a note."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "choose", "Show packet")]
+
+    class Picked(Message):
+        """The user wants to see the packet that a comment is on."""
+
+        def __init__(self, seq: int) -> None:
+            super().__init__()
+            self.seq = seq
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(_COLUMNS, id=id)
-        self._notes: Sequence[Note] = ()
+        self._notes: Sequence[tuple[Note, int | None]] = ()
 
-    def show(self, notes: Sequence[Note]) -> None:
-        """Draw these notes, if there are more than before."""
-        if len(notes) != len(self._notes):
-            self._notes = tuple(notes)
+    def show(self, now: Moment) -> None:
+        """Draw the notes, if there are more than before."""
+        if len(now.notes) != len(self._notes):
+            self._notes = tuple(now.notes)
+            if self.cursor is None:
+                self.cursor = 0
+            self.clear_strips()
             self.settle()
 
     @property
@@ -35,15 +57,24 @@ class NotesPane(TableView):
 
     def cells(self, number: int) -> Sequence[Cell]:
         """Say what one note says."""
-        note, palette = self._notes[number], self.palette
+        (note, seq), palette = self._notes[number], self.palette
         whole, fraction = divmod(note.time_ns, 1_000_000_000)
         when = "" if note.time_ns == NO_TIME else f"{clock(whole)}.{fraction // 1000:06d}"
         return (
             (when, palette.dim),
+            ("" if seq is None else str(seq + 1), palette.dim),
             (text.plain(note.kind), palette.accent),
             (text.plain(note.text), palette.text),
         )
 
     def nothing(self) -> Sequence[str]:
         """Say why there are no rows."""
-        return ("This file has no notes", "qmon's own captures record here what happened to the VM")
+        return ("This file has no notes", "Comments on packets and what happened to the VM would be here")
+
+    def action_choose(self) -> None:
+        """Show the packet that the comment is on."""
+        seq = self._notes[self.cursor][1] if self.cursor is not None and self._notes else None
+        if seq is not None:
+            self.post_message(self.Picked(seq))
+        else:
+            self.notify("This note is not about one packet", timeout=3)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 from typing import ClassVar
 
 from textual import events, on, work
@@ -22,6 +21,7 @@ from qmon.errors import QmonError
 from qmon.packets.batch import Direction
 from qmon.packets.dissect import dissect
 from qmon.packets.store.packet_store import PacketStore
+from qmon.tui.moment import Moment, Pane
 from qmon.tui.panes.detail import DetailTree
 from qmon.tui.panes.filter_bar import FilterBar
 from qmon.tui.panes.hexdump import HexView
@@ -37,8 +37,8 @@ FOLLOW_EVERY_S = 0.25
 _DIRECTIONS = {Direction.IN: "to the guest", Direction.OUT: "from the guest", Direction.UNKNOWN: ""}
 
 
-class PacketsPane(Vertical):
-    """Everything about packets; `tick` at the drawing rate."""
+class PacketsPane(Vertical, Pane):
+    """Everything about packets."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "match(1)", "Next match", show=False),
@@ -131,19 +131,16 @@ class PacketsPane(Vertical):
         if into:
             self._load()
 
-    def tick(self) -> None:
+    def show(self, now: Moment) -> None:
         """Take in new packets."""
+        if tuple(now.waiting) != tuple(self.packet_list.waiting_lines):
+            self.packet_list.waiting_lines = tuple(now.waiting)
+            self.packet_list.refresh()
         self.packet_list.tick()
         if self._outrun and time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + FOLLOW_EVERY_S
             self._select()
         self.update_status()
-
-    def set_waiting(self, lines: Sequence[str]) -> None:
-        """Say why there are no packets yet."""
-        if tuple(lines) != tuple(self.packet_list.waiting_lines):
-            self.packet_list.waiting_lines = tuple(lines)
-            self.packet_list.refresh()
 
     def update_status(self) -> None:
         """Bring the rule between list and packet up to date."""

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from rich.segment import Segment
 from textual.strip import Strip
-from textual.widget import Widget
 
 from qmon import text
 from qmon.packets.store.packet_store import PacketStore
 from qmon.packets.store.traffic import Traffic, TrafficCounter
 from qmon.tui.braille import bars
+from qmon.tui.moment import Moment, Pane
 from qmon.tui.palette import palette_of
 from qmon.tui.panes.header import amount
 
@@ -55,7 +55,7 @@ def series(name: str, traffic: Traffic, *, now_s: int, seconds: int) -> Series:
     return Series(name, tuple(incoming.tolist()), tuple(outgoing.tolist()))
 
 
-class TrafficPane(Widget):
+class TrafficPane(Pane):
     """One panel a netdev, side by side: rates above, out upwards and in downwards from a middle line."""
 
     ALLOW_SELECT: ClassVar[bool] = False
@@ -71,9 +71,11 @@ class TrafficPane(Widget):
         self._series: tuple[Series, ...] = ()
         self._lines: list[list[Segment]] = []
 
-    def show(self, snapshot: Snapshot, second: int) -> None:
-        """Draw the netdevs that are captured or still there; `second` is the one that runs now (UTC)."""
-        shown = self._panels(snapshot)
+    def show(self, now: Moment) -> None:
+        """Draw the seconds that are over, of the netdevs that are captured or still there."""
+        if now.snapshot is None:
+            return
+        second, shown = now.second, self._panels(now.snapshot)
         if second == self._second and shown == self._shown:
             return
         self._second, self._shown = second, shown

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.message import Message
@@ -15,12 +15,10 @@ from textual.message import Message
 from qmon import text
 from qmon.monitor.hmp import Endpoint, UsernetConnection
 from qmon.packets.store.packet_store import PacketStore
+from qmon.tui.moment import Moment, Pane
 from qmon.tui.panes.header import amount
 from qmon.tui.table import Cell, Column, TableView
 from qmon.usernet_traffic import UsernetRow, usernet_rows
-
-if TYPE_CHECKING:
-    from qmon.snapshot import Snapshot
 
 REFRESH_S = 1.0
 _COLUMNS = (
@@ -36,7 +34,7 @@ _COLUMNS = (
 )
 
 
-class UsernetPane(TableView):
+class UsernetPane(TableView, Pane):
     """One line a connection or forward."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "choose", "Show packets")]
@@ -55,12 +53,12 @@ class UsernetPane(TableView):
         self._stacks = False
         self._next = 0.0
 
-    def show(self, snapshot: Snapshot) -> None:
+    def show(self, now: Moment) -> None:
         """Draw what the stacks hold, at most once a second."""
-        now = time.monotonic()
-        if now < self._next:
+        snapshot, moment = now.snapshot, time.monotonic()
+        if snapshot is None or moment < self._next:
             return
-        self._next = now + REFRESH_S
+        self._next = moment + REFRESH_S
         fresh = usernet_rows(snapshot.usernet, self._store.conversations(), self._store.interfaces)
         if fresh != self._rows or bool(snapshot.usernet) != self._stacks:
             self._rows, self._stacks = fresh, bool(snapshot.usernet)

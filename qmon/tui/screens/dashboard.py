@@ -13,7 +13,6 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from qmon import text
@@ -21,6 +20,7 @@ from qmon.capture.following import MonitorState
 from qmon.snapshot import Snapshot
 from qmon.tui.dialogs.changing import ChangeDialogs
 from qmon.tui.dialogs.leaving import Choice, LeaveDialog
+from qmon.tui.moment import Moment, Pane
 from qmon.tui.panes.conversations import ConversationsPane
 from qmon.tui.panes.events import EventsPane
 from qmon.tui.panes.header import Part, amount
@@ -81,7 +81,7 @@ class DashboardScreen(TabbedScreen):
         self.again = False
         self.changes = ChangeDialogs(self, watch)
         self._snapshot: Snapshot | None = None
-        self._drawn: tuple[int, Widget | None] = (0, None)
+        self._drawn: tuple[int, Pane | None] = (0, None)
 
     def compose(self) -> ComposeResult:
         """Make header, tree, traffic, tabs and panes."""
@@ -125,22 +125,15 @@ class DashboardScreen(TabbedScreen):
         busy = pane is self.packets and self.packets.busy
         if not (came or busy) and (second, pane) == self._drawn and snapshot == self._snapshot:
             return
-        if self._snapshot is None or snapshot.version != self._snapshot.version:
-            self._network.show(snapshot)
-            self._arrange()
+        version = None if self._snapshot is None else self._snapshot.version
         self._snapshot, self._drawn = snapshot, (second, pane)
-        self._traffic.show(snapshot, second)
+        now = Moment(second, snapshot, waiting=_why_no_packets(snapshot))
+        for one in (self._network, self._traffic, pane):
+            one.show(now)
+        if snapshot.version != version:
+            self._arrange()
         self._show_header(snapshot)
         self._show_banner(snapshot)
-        if pane is self.packets:
-            self.packets.set_waiting(_why_no_packets(snapshot))
-            self.packets.tick()
-        elif pane is self._conversations:
-            self._conversations.tick()
-        elif pane is self._usernet:
-            self._usernet.show(snapshot)
-        elif pane is self._events:
-            self._events.show(snapshot.timeline)
 
     def _show_header(self, now: Snapshot) -> None:
         running = now.run_state == "running"
@@ -186,12 +179,6 @@ class DashboardScreen(TabbedScreen):
     def _monitor_line_sent(self, line: str) -> None:
         self.watch_vm.log("monitor", line)
 
-    def open_tab(self, name: str) -> None:
-        """Open a tab; the monitor's prompt learns its commands then."""
-        super().open_tab(name)
-        if self.open_pane is self._monitor:
-            self._monitor.opened()
-
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave a colon to the line it is typed into, and a VM of our own to itself."""
         if action == "monitor" and isinstance(self.focused, Input):
@@ -216,7 +203,7 @@ class DashboardScreen(TabbedScreen):
     @on(NetworkPane.Left)
     def action_leave_network(self) -> None:
         """Go back from the tree."""
-        self.set_focus(getattr(self.open_pane, "entry", self.open_pane))
+        self.set_focus(self.open_pane.entry)
 
     def action_leave(self) -> None:
         """Quit, once the user has agreed to what is lost by it."""
@@ -247,7 +234,7 @@ class DashboardScreen(TabbedScreen):
 
     def action_add(self) -> None:
         """Add a netdev, NIC or forward."""
-        self.changes.add()
+        self.changes.add(self._network.selected if self._network.has_focus else None)
 
     @on(NetworkPane.Asked)
     def _asked(self, event: NetworkPane.Asked) -> None:

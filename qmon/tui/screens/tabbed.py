@@ -15,7 +15,6 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Input
 
 from qmon import text
@@ -23,8 +22,10 @@ from qmon.errors import QmonError
 from qmon.export.saving import save
 from qmon.export.wireshark_feed import show_in_wireshark
 from qmon.tui.app import QmonApp
+from qmon.tui.dialogs.box import hint_of
 from qmon.tui.dialogs.confirm import MessageDialog
 from qmon.tui.dialogs.form import Field, FormDialog
+from qmon.tui.moment import Pane
 from qmon.tui.panes.filter_bar import FilterBar
 from qmon.tui.panes.header import HeaderLine
 from qmon.tui.panes.packets import PacketsPane
@@ -34,7 +35,7 @@ DRAW_HZ = 30
 
 
 class TabbedScreen(Screen[None]):
-    """Panes under tabs; a pane's id is its tab's name in lower case, its `entry` the widget to focus (or itself)."""
+    """Panes under tabs; a pane's id is its tab's name in lower case."""
 
     DEFAULT_CSS = """
     TabbedScreen { overflow: hidden; ContentSwitcher { height: 1fr; } }
@@ -48,13 +49,13 @@ class TabbedScreen(Screen[None]):
         *(Binding(str(number), f"tab({number})", show=False) for number in range(1, 10)),
     ]
 
-    def __init__(self, packets: PacketsPane, panes: Mapping[str, Widget]) -> None:
+    def __init__(self, packets: PacketsPane, panes: Mapping[str, Pane]) -> None:
         """Take the panes by their tabs' names; `packets` is the one that is opened first."""
         super().__init__()
         # Widgets are kept, not queried: drawing goes on for a moment while the screen is taken down.
         self.packets = packets
-        self.panes: dict[str, Widget] = {"Packets": packets, **panes}
-        self.open_pane: Widget = packets
+        self.panes: dict[str, Pane] = {"Packets": packets, **panes}
+        self.open_pane: Pane = packets
         self._tabs = TabBar(tuple(self.panes))
         self._switcher = ContentSwitcher(*self.panes.values(), initial=packets.id)
         self.header = HeaderLine()
@@ -91,7 +92,7 @@ class TabbedScreen(Screen[None]):
         self._switcher.current = pane.id
         self.tick()
         # Now, not by a message: the next key may be in the queue already, and it is meant for the pane.
-        self.set_focus(getattr(pane, "entry", pane))
+        self.set_focus(pane.entry)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave a slash to the line it is typed into."""
@@ -157,7 +158,7 @@ class TabbedScreen(Screen[None]):
         try:
             await show_in_wireshark(rows.store, rows.expression)
         except QmonError as problem:
-            self.app.push_screen(MessageDialog("Show in Wireshark", problem.message, hint=problem.hint or ""))
+            self.app.push_screen(MessageDialog("Show in Wireshark", problem.message, hint=hint_of(problem)))
 
     def action_tab(self, number: int) -> None:
         """Open a tab by its number."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from textual import on, work
@@ -15,8 +16,10 @@ from textual.app import ComposeResult
 
 from qmon import text
 from qmon.errors import QmonError
+from qmon.packets.batch import FrameBatch, Note
 from qmon.packets.files.source import CaptureFile
 from qmon.packets.store.packet_store import PacketStore
+from qmon.tui.moment import Moment
 from qmon.tui.panes.conversations import ConversationsPane
 from qmon.tui.panes.header import Part, amount
 from qmon.tui.panes.key_bar import KeyBar
@@ -25,6 +28,7 @@ from qmon.tui.panes.packets import PacketsPane
 from qmon.tui.screens.tabbed import TabbedScreen
 
 SLICE_S = 0.08
+MOST_COMMENTS = 100_000
 
 
 class ViewerScreen(TabbedScreen):
@@ -33,17 +37,20 @@ class ViewerScreen(TabbedScreen):
     def __init__(self, file: CaptureFile, title: str) -> None:
         # What cannot be read again (gzipped, a pipe) is kept.
         self.store = PacketStore(source=file if file.seekable else None)
-        self._conversations = ConversationsPane(self.store, id="conversations")
-        self._notes = NotesPane(id="notes")
         super().__init__(
             PacketsPane(self.store, live=False, id="packets"),
-            {"Conversations": self._conversations, "Notes": self._notes},
+            {
+                "Conversations": ConversationsPane(self.store, id="conversations"),
+                "Notes": NotesPane(id="notes"),
+            },
         )
         self._file = file
         self._title = text.plain(title)
         self._loaded = False
         self._problem = ""
         self._interfaces_seen = 0
+        self._comments: list[tuple[Note, int | None]] = []
+        self._notes_by_time: list[tuple[Note, int | None]] = []
 
     def compose(self) -> ComposeResult:
         """Make header, tabs and panes."""
@@ -76,6 +83,7 @@ class ViewerScreen(TabbedScreen):
                     self._interfaces_seen += 1
                 if batch is None:
                     return False
+                self._take_comments(batch)
                 self.store.append(batch)
             except QmonError as problem:
                 self._problem = str(problem)
@@ -83,18 +91,25 @@ class ViewerScreen(TabbedScreen):
             if time.monotonic() >= deadline:
                 return True
 
+    def _take_comments(self, batch: FrameBatch) -> None:
+        first = self.store.next_seq
+        for at, comment in batch.comments[: MOST_COMMENTS - len(self._comments)]:
+            for said in comment.split("\n"):
+                self._comments.append((Note(int(batch.time_ns[at]), said, "comment"), first + at))
+
     def tick(self) -> None:
         """Draw what was loaded since the last time."""
-        if self.open_pane is self.packets:
-            self.packets.set_waiting(
-                ("There are no packets in this file",) if self._loaded else ("Reading …",)
-            )
-            self.packets.tick()
-        elif self.open_pane is self._conversations:
-            self._conversations.tick()
-        else:
-            self._notes.show(self._file.notes)
+        waiting = "There are no packets in this file" if self._loaded else "Reading …"
+        self.open_pane.show(Moment(int(time.time()), notes=self._all_notes(), waiting=(waiting,)))
         self._show_header()
+
+    def _all_notes(self) -> Sequence[tuple[Note, int | None]]:
+        """Return the file's notes and the comments on its packets, by time."""
+        count = len(self._file.notes) + len(self._comments)
+        if count != len(self._notes_by_time):
+            notes = [*((note, None) for note in self._file.notes), *self._comments]
+            self._notes_by_time = sorted(notes, key=lambda entry: entry[0].time_ns)
+        return self._notes_by_time
 
     def _show_header(self) -> None:
         store = self.store
@@ -114,3 +129,8 @@ class ViewerScreen(TabbedScreen):
     def _conversation_picked(self, event: ConversationsPane.Picked) -> None:
         self.open_tab("Packets")
         self.packets.set_filter(event.expression)
+
+    @on(NotesPane.Picked)
+    def _comment_picked(self, event: NotesPane.Picked) -> None:
+        self.open_tab("Packets")
+        self.packets.packet_list.go_to_seq(event.seq)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from textual.widgets import Input
 
 from qmon.errors import Refused
 from qmon.network import change
+from qmon.tui.dialogs.box import hint_of
 from tests.tui.apps import dashboard, shown, type_text, until
 
 Calls = list[tuple[str, tuple[Any, ...]]]
@@ -126,4 +128,29 @@ async def test_without_a_monitor_nothing_can_be_changed(sent: Calls) -> None:
 async def test_lines_without_a_subject_say_so(sent: Calls) -> None:
     async with dashboard() as (pilot, _, __):
         await pilot.press("t", "j", "l")
-        await until(lambda: "nothing to link at this line" in shown(pilot))
+        await until(lambda: "Only a NIC has a link" in shown(pilot))
+
+
+async def test_a_forward_is_proposed_for_the_netdev_that_is_chosen_in_the_tree(sent: Calls) -> None:
+    async with dashboard() as (pilot, screen, _):
+        await pilot.press("t", "G", "a", "f")
+        await until(lambda: "Add forward" in shown(pilot))
+        fields = list(pilot.app.screen.query(Input))
+        assert [one.value for one in fields] == ["", "spare"]
+        await pilot.press("escape")
+        await until(lambda: screen.is_current)
+
+
+@pytest.mark.parametrize(
+    ("hint", "shown_hint"),
+    [
+        ("qmon unplug nic1", ""),
+        ("`qmon nic models` lists those", ""),
+        ("say which with --netdev ID", ""),
+        ("Leave fd= out and let QEMU open the device itself.", None),
+        ("Start the VM with -qmp unix:PATH,server=on,wait=off.", None),
+        (None, ""),
+    ],
+)
+def test_hints_for_a_shell_are_left_out(hint: str | None, shown_hint: str | None) -> None:
+    assert hint_of(Refused("no", hint=hint)) == (hint if shown_hint is None else shown_hint)

@@ -2,16 +2,20 @@
 
 import asyncio
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from qmon.packets.batch import Interface
+from qmon.packets.files.pcapng_writer import PcapngWriter
 from qmon.packets.files.source import CaptureFile
 from qmon.tui.app import QmonApp
 from qmon.tui.screens.viewer import ViewerScreen
 from tests.packets.files.bombs import ALL
 from tests.packets.files.test_source import FRAMES, pcap, pcapng
 from tests.tui.apps import running, shown, until
+from tests.tui.frames import batch, demo_traffic
 
 
 async def loaded(path: Path) -> ViewerScreen:
@@ -58,3 +62,19 @@ async def test_help_lists_only_what_a_file_has(capture_file: Path) -> None:
             for live in ("Follow", "Pause", "netdev", "monitor", "VM", "live"):
                 assert live not in said
             assert "Filter packets" in said
+
+
+async def test_comments_on_packets_are_notes_and_lead_to_them(tmp_path: Path) -> None:
+    path = tmp_path / "commented.pcapng"
+    frames = replace(batch(demo_traffic()[:9]), comments=((4, "look [here]\nand here"),))
+    with path.open("wb") as file:
+        writer = PcapngWriter()
+        file.write(writer.header() + writer.interface(Interface("u1")))
+        file.write(writer.encode(frames))
+    with CaptureFile(path) as capture:
+        async with running(ViewerScreen(capture, path.name)) as pilot:
+            await until(lambda: "9 packets" in shown(pilot))
+            await pilot.press("3")
+            await until(lambda: "look [here]" in shown(pilot) and "and here" in shown(pilot))
+            await pilot.press("enter")
+            await until(lambda: "Packet 5 " in shown(pilot))
