@@ -1,5 +1,20 @@
 """The holder's side of a shared monitor: QMP spoken to other qmons, their commands passed on to QEMU.
 
+The states of a relay, in this order; an error that is not one client's ends it in any of them (`holding` has another):
+
+  serving    `serve` accepts clients, and tells those that are too many
+  drained    `drain` closed the listener; commands under way are answered, what comes later is refused as not sent
+  hung up    `hang_up`: the monitor can be had by the next qmon, and the clients are let go to find it
+
+The states of one client. Its commands go one after another; what fails in its task ends this client alone:
+
+  greeted    it has the greeting; nothing but `qmp_capabilities` is taken, and no event sent (not `_negotiated`)
+  waiting    for the next line (`_idle`)
+  answering  QEMU has its command, `_number` is the command's id; a reply it does not read within `STALL_S` ends it
+  leaving    `leave`: its relay is drained (`_leaving`); `settled` once no command is under way
+  deaf       it cannot be written to (`_deaf`), and what is meant for it is dropped
+  gone       the socket is closed: it left, stalled, sent too long a line, met a fault, or the relay hung up
+
 Owns the clients, their queues and the order of a hand-over. Must never let a client, slow, stopped or malicious,
 delay the holder, QEMU or another client: each has its own task and bounded queues, and its commands are carried
 out one after another.

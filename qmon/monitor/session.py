@@ -1,5 +1,21 @@
 """The session with one VM's monitor: commands, texts, events and descriptors, each with a deadline.
 
+Its states. `_joined` is the way to the monitor, None while there is none; `_last` is the last there was:
+
+  attached   `_joined` is the monitor itself; `_holding` relays it to other qmons, unless it is had alone
+  shared     `_joined` is another qmon's relay (its `about` is set)
+  between    the relay hung up, and `_rejoin` looks for the next way; commands wait for it in `_way`
+  lost       `_lost` has the reason, and there will be no other way
+
+  from       to                   because
+  -          attached, shared     `attach`, which the election decides
+  shared     between              the relay ended without saying that the monitor is gone
+  between    attached, shared     the monitor was taken over, or joined through the qmon that did; `on_handover`
+  between    lost                 nobody can reach the monitor, or another VM has its address
+  attached   lost                 the monitor is gone
+  shared     lost                 the relay said so (`_told`)
+  any        lost                 `close`, or a fault of qmon's own in `_live`, which gives the monitor back first
+
 Owns one VM's life from attaching to the moment its monitor is lost for good, across hand-overs between qmons.
 Must never interpret what a command means, and never connect again to a VM that was started anew.
 """

@@ -34,10 +34,10 @@ from qmon.monitor.address import UnixAddress
 from qmon.monitor.session import Session
 
 class Dying(Session):
-    async def execute(self, command, arguments=None, *, timeout_s=None):
+    async def execute(self, command, arguments=None, *, timeout_s=None, fd=None):
         if command == sys.argv[2]:
             os.kill(os.getpid(), signal.SIGKILL)
-        return await super().execute(command, arguments, timeout_s=timeout_s)
+        return await super().execute(command, arguments, timeout_s=timeout_s, fd=fd)
 
 async def main():
     async with await Dying.attach(UnixAddress(sys.argv[1])) as session, VmCapture(session) as capture:
