@@ -37,6 +37,8 @@ _COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("uncable", "qmon.cli.cable:uncable", "Take such a cable away."),
     ("forward", "qmon.cli.forward:forward", "Host ports forwarded into the guest: list, add, remove."),
     ("ssh", "qmon.cli.ssh:ssh", "Run ssh into the guest, through a forward made for it."),
+    ("tap", "qmon.cli.tap:tap", "Taps of this host: list, make, remove."),
+    ("bridge", "qmon.cli.bridge:bridge", "Bridges of this host: list, make, remove."),
     ("ping-range", "qmon.cli.ping_range:ping_range", "Whether the guest may ping the outside; let it."),
     ("dump", "qmon.cli.dump:dump", "Capture a netdev's packets: lines, or a file for Wireshark."),
     ("read", "qmon.cli.read:read", "Print a capture file."),
