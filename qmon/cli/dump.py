@@ -14,6 +14,7 @@ import click
 from qmon.cli import output, recording
 from qmon.cli.completing import complete_file, complete_netdev
 from qmon.cli.context import Context
+from qmon.cli.display_option import display_option
 from qmon.cli.dump_output import Asked, check, check_words, open_output, stop_of
 from qmon.cli.limit import limit_option
 from qmon.cli.line_options import line_options
@@ -116,6 +117,7 @@ if TYPE_CHECKING:
     help="Have QEMU write to a file in DIR, which is deleted at the end. If qmon is killed, QEMU writes on.",
 )
 @limit_option
+@display_option
 @line_options
 @output.stream_option
 @recording.no_file_option
@@ -143,13 +145,15 @@ def dump(
     remote_mirror: bool,
     sink_dir: str | None,
     limit_bytes: int | None,
+    display: str,
     style: Style,
     output: str,
     words: tuple[str, ...],
 ) -> int:
     """Capture packets of a netdev: a line each, or with -w a file.
 
-    Trailing words are a filter in the language of tcpdump. The VM is left as it was, however this ends.
+    Trailing words are a filter in the language of tcpdump, -Y takes one in Wireshark's. The VM is left
+    as it was, however this ends.
     """
     from qmon.capture.vm import LIMIT_BYTES, CaptureOptions
     from qmon.cli import output as out
@@ -175,16 +179,18 @@ def dump(
         sink_folder=Path(sink_dir) if sink_dir else None,
     )
     wanted = Wanted(context.targets(), netdevs, all=every, options=options)
-    return out.run(_dump(wanted, asked, words))
+    return out.run(_dump(wanted, asked, words, display))
 
 
-async def _dump(wanted: Wanted, asked: Asked, words: Sequence[str]) -> int:
+async def _dump(wanted: Wanted, asked: Asked, words: Sequence[str], display: str) -> int:
     from qmon.export.live import open_live
     from qmon.export.record import record
+    from qmon.packets.filters.words import both_of, display_filter
 
     stop = stop_of(asked)
     check_words(asked)
-    chosen = recording.filter_of(words, command="" if wanted.netdevs or wanted.all else "dump")
+    captured = recording.filter_of(words, command="" if wanted.netdevs or wanted.all else "dump")
+    chosen = both_of(display_filter(display), captured)
     async with open_live(wanted, output.talk) as live:
         check(asked, several=len(live.tapped) > 1 or wanted.all)
         sink = await open_output(asked, live)

@@ -19,6 +19,7 @@ import click
 
 from qmon.cli import output as out
 from qmon.cli.completing import complete_file
+from qmon.cli.display_option import FieldsCommand, display_option, fields_options
 from qmon.cli.line_options import line_options
 from qmon.cli.recording import say_note, say_overwriting
 from qmon.errors import ExitCode, UsageError
@@ -104,12 +105,13 @@ def open_capture(
 
 
 @click.command(
+    cls=FieldsCommand,
     epilog="Flags are tcpdump's where it has them: -r -i -n -e -v -q -t -x -X -A -c -w -l. From a damaged file comes "
     "what could be read, then a message, and exit status 1.\n\n\b\nExamples:\n"
     "  qmon read trace.pcapng port 53\n"
     "  qmon read -c 10 -o jsonl trace.pcap\n"
     "  qmon read trace.pcapng -w dns.pcapng port 53\n"
-    "  qmon read --started-at 2024-05-01T12:00:00 dump.dat"
+    "  qmon read --started-at 2024-05-01T12:00:00 dump.dat",
 )
 @click.option("-r", "file", metavar="FILE", hidden=True, shell_complete=complete_file)
 @click.option(
@@ -131,6 +133,8 @@ def open_capture(
     show_default=True,
     help="With -w, a VM's events in pcapng: journal entries, comments on the next packet, none.",
 )
+@display_option
+@fields_options
 @file_options
 @line_options
 @out.stream_option
@@ -147,12 +151,15 @@ def read(
     time_shift: int,
     started_at: int | None,
     virtio_header: str,
+    display: str,
+    names: tuple[str, ...],
     style: Style,
     output: str,
 ) -> int:
     """Print a capture file's packets, a line each, or write them to another file.
 
-    FILE is pcap or pcapng, also gzipped; - is standard input. FILTER is in the language of tcpdump.
+    FILE is pcap or pcapng, also gzipped; - is standard input. FILTER is in the language of tcpdump, -Y takes
+    one in Wireshark's.
     """
     if file is None:
         if not words:
@@ -164,19 +171,31 @@ def read(
             hint="write to another one",
         )
     from qmon.packets.filters.capture_filter import COMMON_LINK_TYPES
-    from qmon.packets.filters.words import selector_of
-    from qmon.packets.line_batches import text_form
+    from qmon.packets.filters.words import both_of, display_filter, selector_of
+
+    chosen = both_of(display_filter(display), selector_of(words, COMMON_LINK_TYPES))
+    form_of_lines = _form(style, names, output) if target is None else None
 
     with closing(
         open_capture(file, time_shift=time_shift, started_at=started_at, virtio_header=virtio_header)
     ) as capture:
-        selection = Selection(capture, selector_of(words, COMMON_LINK_TYPES), count, netdevs)
+        selection = Selection(capture, chosen, count, netdevs)
         if target is None:
-            _print(selection, out.packet_records() if output == "jsonl" else text_form(style))
+            assert form_of_lines is not None
+            _print(selection, form_of_lines)
         else:
             out.run(_write(selection, target, form, events))
         selection.require_netdevs()
         return _verdict(capture)
+
+
+def _form(style: Style, names: Sequence[str], output: str) -> Form:
+    from qmon.packets.field_lines import FieldLines
+    from qmon.packets.line_batches import text_form
+
+    if names:
+        return FieldLines(names)
+    return out.packet_records() if output == "jsonl" else text_form(style)
 
 
 def _same_file(source: str, target: str) -> bool:
@@ -220,12 +239,14 @@ class Selection:
         while (batch := self.capture.read_batch()) is not None:
             numbers = np.arange(before + 1, before + 1 + len(batch))
             before += len(batch)
-            if self.netdevs:
-                mask = np.isin(batch.interface, self._wanted_interfaces())
-                batch, numbers = batch.select(mask), numbers[mask]
-            if self.chosen is not None:
-                self.chosen.require(self.capture.interfaces)
-                mask = self.chosen.mask(batch, self.capture.interfaces)
+            if self.chosen is not None or self.netdevs:
+                mask = np.ones(len(batch), np.bool_)
+                if self.chosen is not None:
+                    # It is given all packets: it may count them.
+                    self.chosen.require(self.capture.interfaces)
+                    mask = self.chosen.mask(batch, self.capture.interfaces)
+                if self.netdevs:
+                    mask &= np.isin(batch.interface, self._wanted_interfaces())
                 batch, numbers = batch.select(mask), numbers[mask]
             if left is not None:
                 batch, numbers = batch.select(slice(0, left)), numbers[:left]

@@ -11,7 +11,7 @@ from pathlib import Path
 from qmon.errors import UsageError
 from qmon.packets.batch import FrameBatch
 from qmon.packets.filters.selector import Selector
-from qmon.packets.filters.words import selector_of
+from qmon.packets.filters.words import selector_from
 from qmon.packets.store.packet_store import PacketStore
 
 SLICE_PACKETS = 20_000
@@ -27,7 +27,7 @@ async def save(store: PacketStore, name: str, expression: str = "") -> tuple[Pat
     if not name:
         raise UsageError("the file has no name")
     path = await asyncio.to_thread(_new, name)
-    chosen = selector_of(expression, [one.link_type for one in store.interfaces])
+    chosen = selector_from(expression, [one.link_type for one in store.interfaces])
     written, end = 0, store.next_seq
     output = await open_file(str(path))
     try:

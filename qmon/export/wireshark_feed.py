@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 
 from qmon.export.saving import read_slice
-from qmon.packets.filters.words import selector_of
+from qmon.packets.filters.words import selector_from
 from qmon.packets.store.packet_store import PacketStore
 
 SLICE_PACKETS = 5_000
@@ -24,7 +24,7 @@ async def show_in_wireshark(store: PacketStore, expression: str = "") -> None:
     from qmon.export.capture_file import open_file
     from qmon.export.wireshark import Wireshark
 
-    chosen = selector_of(expression, [one.link_type for one in store.interfaces])
+    chosen = selector_from(expression, [one.link_type for one in store.interfaces])
     with Wireshark() as program:
         output = await open_file("-", stdout=program.descriptor, form="pcapng")
         program.end_of_stream()

@@ -46,11 +46,11 @@ def _take_as_end() -> None:
     task.uncancel()
 
 
-async def run_viewer(file: CaptureFile, title: str) -> None:
-    """Look through an open capture file until the user leaves."""
+async def run_viewer(file: CaptureFile, title: str, expression: str = "") -> None:
+    """Look through an open capture file until the user leaves; of its packets, at first those that match."""
     from qmon.tui.screens.viewer import ViewerScreen
 
-    await run_app(ViewerScreen(file, title))
+    await run_app(ViewerScreen(file, title, expression))
 
 
 async def show_dashboard(watch: Watch, *, owned: bool = False, confirm: bool = True) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from qmon.packets.fields.field import Field, Kind, Table, Value
 from qmon.packets.fields.layer import Layer
 
-_ECHO = frozenset({0, 8})
+_IGMP3_REPORT = 0x22
 _ECHO6 = frozenset({128, 129})
 _SOLICITATION, _NEIGHBOR, _ADVERTISED, _ROUTER, _REDIRECT = 133, 135, 136, 134, 137
 # Where the options of neighbour discovery begin.
@@ -183,8 +183,24 @@ def _igmp() -> list[Field]:
     table = Table("igmp", "Internet Group Management Protocol")
     table.fixed("igmp.type", "Type", 0, 1, Kind.HEX)
     table.fixed("igmp.checksum", "Checksum", 2, 2, Kind.HEX)
-    table.fixed("igmp.maddr", "Multicast Address", 4, 4, Kind.IPV4, when=_type_in(0x11, 0x12, 0x16, 0x17))
+    table.read("igmp.maddr", "Multicast Address", Kind.IPV4, _groups)
     return table.fields
+
+
+def _groups(layer: Layer) -> Iterable[Value]:
+    """Return the groups that a message is about; a report of version 3 has one in each of its records."""
+    if layer.byte(0) in (0x11, 0x12, 0x16, 0x17):
+        group = layer.number(4, 4)
+        return () if group is None else (group,)
+    found: list[Value] = []
+    at = 8
+    for _ in range(layer.number(6, 2) or 0 if layer.byte(0) == _IGMP3_REPORT else 0):
+        sources, group = layer.number(at + 2, 2), layer.number(at + 4, 4)
+        if sources is None or group is None:
+            break
+        found.append(group)
+        at += 8 + 4 * sources + 4 * layer.byte(at + 1)
+    return found
 
 
 def _others() -> list[Field]:
@@ -198,7 +214,8 @@ def _others() -> list[Field]:
         "vxlan": "Virtual eXtensible Local Area Network", "geneve": "Generic Network Virtualization Encapsulation",
         "vrrp": "Virtual Router Redundancy Protocol", "pim": "Protocol Independent Multicast",
         "eigrp": "Enhanced Interior Gateway Routing Protocol", "cdp": "Cisco Discovery Protocol",
-        "slow": "Slow Protocols", "loop": "Configuration Test Protocol (loopback)", "isis": "ISIS",
+        "slow": "Slow Protocols", "loop": "Configuration Test Protocol (loopback)",
+        "isis": "ISIS", "vntag": "VN-Tag", "erspan": "Encapsulated Remote Switch Packet ANalysis",
     }  # fmt: skip
     return [field for name, label in named.items() for field in Table(name, label).fields]
 

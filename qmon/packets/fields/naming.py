@@ -94,7 +94,11 @@ def _read(layer: Layer, message: _Message) -> None:
 def _record(layer: Layer, at: int, message: _Message) -> int:
     name, at = _name(layer, at)
     kind, group, size = _number(layer, at, 2), _number(layer, at + 2, 2), _number(layer, at + 8, 2)
-    message.add("dns.resp.name", name)
+    if kind == _SRV:
+        # The service and its protocol are the first two labels.
+        message.add("dns.srv.name", name.split(".", 2)[-1])
+    else:
+        message.add("dns.resp.name", name)
     message.add("dns.resp.type", kind)
     if kind != _OPT:
         if layer.protocol == "mdns":
@@ -153,6 +157,10 @@ def _is_answer(layer: Layer) -> bool:
     return layer.byte(2) >= 0x80
 
 
+def _is_not_llmnr(layer: Layer) -> bool:
+    return layer.protocol != "llmnr"
+
+
 def _dns() -> list[Field]:
     table = Table("dns", "Domain Name System", like=("mdns", "llmnr"))
     table.fixed("dns.id", "Transaction ID", 0, 2, Kind.HEX)
@@ -161,11 +169,11 @@ def _dns() -> list[Field]:
     table.fixed("dns.flags.opcode", "Opcode", 2, 2, mask=0x7800)
     table.flag("dns.flags.authoritative", "Authoritative", 2, 0x04, when=_is_answer)
     table.flag("dns.flags.truncated", "Truncated", 2, 0x02)
-    table.flag("dns.flags.recdesired", "Recursion desired", 2, 0x01)
+    table.flag("dns.flags.recdesired", "Recursion desired", 2, 0x01, when=_is_not_llmnr)
     table.flag("dns.flags.recavail", "Recursion available", 3, 0x80, when=_is_answer)
-    table.flag("dns.flags.z", "Z", 3, 0x40)
+    table.flag("dns.flags.z", "Z", 3, 0x40, when=_is_not_llmnr)
     table.flag("dns.flags.authenticated", "Answer authenticated", 3, 0x20, when=_is_answer)
-    table.flag("dns.flags.checkdisable", "Non-authenticated data", 3, 0x10)
+    table.flag("dns.flags.checkdisable", "Non-authenticated data", 3, 0x10, when=_is_not_llmnr)
     table.fixed("dns.flags.rcode", "Reply code", 2, 2, mask=0x000F, when=_is_answer)
     table.fixed("dns.count.queries", "Questions", 4, 2)
     table.fixed("dns.count.answers", "Answer RRs", 6, 2)
@@ -179,7 +187,8 @@ def _dns() -> list[Field]:
         ("resp.len", "Data length", Kind.NUMBER), ("a", "Address", Kind.IPV4), ("aaaa", "AAAA Address", Kind.IPV6),
         ("ns", "Name Server", Kind.STRING), ("cname", "CNAME", Kind.STRING),
         ("ptr.domain_name", "Domain Name", Kind.STRING), ("mx.preference", "Preference", Kind.NUMBER),
-        ("mx.mail_exchange", "Mail Exchange", Kind.STRING), ("srv.priority", "Priority", Kind.NUMBER),
+        ("mx.mail_exchange", "Mail Exchange", Kind.STRING), ("srv.name", "Name", Kind.STRING),
+        ("srv.priority", "Priority", Kind.NUMBER),
         ("srv.weight", "Weight", Kind.NUMBER), ("srv.port", "Port", Kind.NUMBER),
         ("srv.target", "Target", Kind.STRING), ("txt", "TXT", Kind.STRING), ("txt.length", "TXT Length", Kind.NUMBER),
         ("soa.mname", "Primary name server", Kind.STRING),

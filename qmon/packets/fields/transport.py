@@ -28,8 +28,10 @@ def _sizes(layer: Layer) -> Iterable[Value]:
 
 
 def _length(layer: Layer) -> Iterable[Value]:
+    """What an ICMP error quotes may end early: nobody knows its length."""
     header = _header(layer)
-    return (max(0, layer.end - layer.at - header),) if header else ()
+    quoted = any(one.protocol in ("icmp", "icmpv6") for one in layer.layers)
+    return (max(0, layer.end - layer.at - header),) if header and not quoted else ()
 
 
 def _payload(layer: Layer) -> Iterable[Value]:

@@ -28,11 +28,13 @@ _EXTENSIONS = {
     139: "hip",
     140: "shim6",
 }
-_UDP_PORTS = {
+UDP_PROTOCOLS = {
     53: "dns", 67: "dhcp", 68: "dhcp", 69: "tftp", 123: "ntp", 137: "nbns", 138: "nbdgm", 161: "snmp", 162: "snmp",
     500: "isakmp", 514: "syslog", 546: "dhcpv6", 547: "dhcpv6", 1900: "ssdp", 4011: "dhcp", 4789: "vxlan",
     5353: "mdns", 5355: "llmnr", 6081: "geneve",
 }  # fmt: skip
+_VN_TAG, _ERSPAN = 0x8926, 0x88BE
+TUNNEL_PORTS = (4789, 6081)
 _VLAN_TAGS = {0x8100: "vlan", 0x88A8: "ieee8021ad", 0x9100: "vlan", 0x9200: "vlan"}
 
 
@@ -93,6 +95,9 @@ def ethertype(walk: Walk, kind: int, at: int, end: int) -> None:
             _llc(walk, at + 4, min(end, at + 4 + inner))
         else:
             ethertype(walk, inner, at + 4, end)
+    elif kind == _VN_TAG:
+        walk.add("vntag", at, end)
+        ethertype(walk, _u16(walk.data, at + 4), at + 6, end)
     elif kind in _ETHERTYPES:
         _ETHERTYPES[kind](walk, at, end)
     elif kind in _NAMED_ETHERTYPES:
@@ -206,7 +211,7 @@ def tcp(walk: Walk, at: int, end: int) -> None:
         return
     header = (walk.data[at + 12] >> 4) * 4
     start = at + header
-    if header < 20 or start >= layer.stop or _is_quoted(walk):
+    if header < 20 or start >= layer.stop:
         return
     source, destination = struct.unpack_from(">HH", walk.data, at)
     ports = (source, destination)
@@ -239,10 +244,10 @@ def udp(walk: Walk, at: int, end: int) -> None:
         layer.end, layer.stop = end, min(layer.stop, end)
     elif size:
         return
-    if layer.stop <= at + 8 or _is_quoted(walk):
+    if layer.stop <= at + 8:
         return
     low, high = min(source, destination), max(source, destination)
-    protocol = _UDP_PORTS.get(low) or _UDP_PORTS.get(high)
+    protocol = UDP_PROTOCOLS.get(low) or UDP_PROTOCOLS.get(high)
     if protocol == "vxlan":
         if walk.add("vxlan", at + 8, end) is not None:
             ethernet(walk, at + 16, end)
@@ -258,18 +263,17 @@ def udp(walk: Walk, at: int, end: int) -> None:
         walk.add(protocol, at + 8, end)
 
 
-def _is_quoted(walk: Walk) -> bool:
-    """Say whether an ICMP error quotes what is walked through: of its content there is only a piece."""
-    return any(layer.protocol in ("icmp", "icmpv6") for layer in walk.layers)
-
-
 def _gre(walk: Walk, at: int, end: int) -> None:
     layer = walk.add("gre", at, end)
     if layer is None:
         return
     flags, kind = _u16(walk.data, at), _u16(walk.data, at + 2)
     at += 4 + 4 * bool(flags & 0xC000) + 4 * bool(flags & 0x2000) + 4 * bool(flags & 0x1000)
-    if flags & 7 == 0:
+    if kind == _ERSPAN:
+        # Type I has no header of its own, and no sequence number in GRE's.
+        walk.add("erspan", at, end)
+        ethernet(walk, at + (8 if flags & 0x1000 else 0), end)
+    elif flags & 7 == 0:
         ethertype(walk, kind, at, end)
 
 

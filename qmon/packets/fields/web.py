@@ -109,7 +109,7 @@ def _query(part: int) -> Callable[[Layer], Iterable[Value]]:
 
 
 def _http() -> list[Field]:
-    table = Table("http", "Hypertext Transfer Protocol")
+    table = Table("http", "Hypertext Transfer Protocol", like=("ssdp",))
     table.read(
         "http.request", "Request", Kind.TRUTH, lambda at: (1,) if _message(at)[0][0] is not None else ()
     )
@@ -161,7 +161,10 @@ def _tls_found(layer: Layer) -> dict[str, list[Value]]:
                 found.setdefault(f"tls.record.{name}", []).append(value)
             if kind == _HANDSHAKE and not protected:
                 _handshakes(content, found)
-            elif kind == _ALERT and size == 2:
+            elif kind == _ALERT:
+                found.setdefault("tls.alert_message", []).append(1)
+                if size != 2:
+                    continue
                 found.setdefault("tls.alert_message.level", []).append(content.byte(0))
                 found.setdefault("tls.alert_message.desc", []).append(content.byte(1))
             elif kind == _DATA:
@@ -251,6 +254,7 @@ def _tls() -> list[Field]:
         ("handshake.extensions_server_name", "Server Name", Kind.STRING, 0),
         ("handshake.extensions_alpn_str", "ALPN Next Protocol", Kind.STRING, 0),
         ("handshake.extensions.supported_version", "Supported Version", Kind.HEX, 2),
+        ("alert_message", "Alert Message", Kind.PROTOCOL, 0),
         ("alert_message.level", "Level", Kind.NUMBER, 0), ("alert_message.desc", "Description", Kind.NUMBER, 0),
         ("change_cipher_spec", "Change Cipher Spec Message", Kind.PROTOCOL, 0),
         ("app_data", "Encrypted Application Data", Kind.BYTES, 0),

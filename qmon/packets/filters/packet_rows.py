@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qmon.packets.filters.matches import Matches
-from qmon.packets.filters.words import selector_of
+from qmon.packets.filters.words import selector_from
 from qmon.packets.store.packet_store import PacketStore
 
 FILTER_SLICE_S = 0.012
@@ -78,7 +78,7 @@ class PacketRows:
 
     def set_filter(self, expression: str) -> None:
         """Show (or mark) what matches; an empty expression shows all. UsageError if it means nothing."""
-        selector = selector_of(expression, [one.link_type for one in self.store.interfaces])
+        selector = selector_from(expression, [one.link_type for one in self.store.interfaces])
         self._filter = None if selector is None else Matches(self.store, selector, self.store.first_seq)
         self.expression = "" if selector is None else selector.expression
         self._take_in()

@@ -20,7 +20,7 @@ from textual.widgets import Input, Static
 from qmon import text
 from qmon.errors import QmonError
 from qmon.packets.filters.selector import WrongExpression
-from qmon.packets.filters.words import selector_of
+from qmon.packets.filters.words import selector_from
 
 _KEYS = "Enter: apply · Esc: cancel"
 
@@ -95,7 +95,7 @@ class FilterBar(Vertical):
 
     def _problem(self, expression: str) -> QmonError | None:
         try:
-            selector_of(expression, self._link_types())
+            selector_from(expression, self._link_types())
         except QmonError as problem:
             return problem
         return None

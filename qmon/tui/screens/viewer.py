@@ -34,7 +34,8 @@ MOST_COMMENTS = 100_000
 class ViewerScreen(TabbedScreen):
     """Packets, conversations and notes of one file."""
 
-    def __init__(self, file: CaptureFile, title: str) -> None:
+    def __init__(self, file: CaptureFile, title: str, expression: str = "") -> None:
+        self._expression = expression
         # What cannot be read again (gzipped, a pipe) is kept.
         self.store = PacketStore(source=file if file.seekable else None)
         super().__init__(
@@ -61,6 +62,8 @@ class ViewerScreen(TabbedScreen):
     def on_mount(self) -> None:
         """Start loading."""
         super().on_mount()
+        if self._expression:
+            self.packets.set_filter(self._expression)
         self._load()
 
     @work(group="load")
