@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from qmon.capture.following import MonitorState
 from qmon.monitor.address import UnixAddress
@@ -40,6 +41,8 @@ def _settled(*keys: str, fact: str = "", after: str = "") -> Do:
         await type_text(pilot, after)
         await until(lambda: fact in shown(pilot))
         pilot.app.set_class(True, "-still")
+        for field in pilot.app.screen.query(Input):
+            field.cursor_blink = False
         await pilot.pause()
 
     return do
