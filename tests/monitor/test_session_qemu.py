@@ -5,14 +5,13 @@ import contextlib
 import os
 import signal
 import socket
-import time
 from pathlib import Path
 
 import pytest
 
 from qmon.errors import CannotAttach, Interrupted, Refused, TimedOut
 from qmon.monitor import commands, processes
-from qmon.monitor.address import TcpAddress, UnixAddress
+from qmon.monitor.address import Address, TcpAddress, UnixAddress
 from qmon.monitor.session import Session, Version, attach
 from tests.lab import start_vm
 from tests.lab.conversations import STORIES, VM_ARGUMENTS
@@ -38,22 +37,30 @@ async def test_a_descriptor_arrives_as_the_number_that_is_told(qemu: Qemu) -> No
         assert str(Path(f"/proc/{vm.pid}/fd/{added.fd}").readlink()).startswith("/memfd:qmon-test")
 
 
-async def test_a_busy_monitor_names_its_client_and_leaves_nothing_pending(qemu: Qemu) -> None:
+async def test_a_busy_monitor_names_its_client_and_leaves_nothing_pending(
+    qemu: Qemu, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with start_vm(qemu) as vm:
         address = UnixAddress(vm.qmp[0])
         stranger = await QmpClient.connect(vm.qmp[0])
-        begin = time.monotonic()
         with pytest.raises(CannotAttach) as busy:
             await Session.attach(address)
-        assert time.monotonic() - begin < 2
         assert f"it already has a client: pid {os.getpid()}" in busy.value.message
         assert "-qmp unix:" in str(busy.value.hint)
         clients = processes.clients_of(address)
         assert clients is not None
         assert (clients.connected, clients.pending) == (1, 0)
         # A client that leaves while we look is waited for.
+        looked = asyncio.Event()
+
+        def look(of: Address) -> processes.Clients | None:
+            looked.set()
+            return clients_of(of)
+
+        clients_of = processes.clients_of
+        monkeypatch.setattr(processes, "clients_of", look)
         attaching = asyncio.create_task(Session.attach(address))
-        await asyncio.sleep(0.1)
+        await looked.wait()
         await stranger.close()
         async with await attaching as session:
             assert await session.execute("query-name") == {"name": "lab"}
@@ -152,7 +159,7 @@ async def test_a_killed_vm_interrupts_what_is_asked(qemu_one: Qemu) -> None:
     async with start_vm(qemu_one) as vm, await Session.attach(UnixAddress(vm.qmp[0])) as session:
         vm.send_signal(signal.SIGSTOP)
         asking = asyncio.create_task(session.execute("query-status"))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0)  # It is sent as soon as it has its turn.
         vm.send_signal(signal.SIGKILL)
         with pytest.raises(Interrupted):
             await asking
@@ -171,16 +178,3 @@ async def test_a_session_is_not_carried_over_to_another_vm(qemu_one: Qemu) -> No
 async def test_attach_finds_the_vm_by_its_address(qemu_one: Qemu) -> None:
     async with start_vm(qemu_one) as vm, attach(UnixAddress(vm.qmp[0])) as session:
         assert session.peer_pid == vm.pid
-
-
-async def test_round_trips_are_quick(qemu_one: Qemu) -> None:
-    async with start_vm(qemu_one) as vm:
-        address = UnixAddress(vm.qmp[0])
-        async with await Session.attach(address) as direct, await Session.attach(address) as relayed:
-            for session in (direct, relayed):
-                times = []
-                for _ in range(50):
-                    begin = time.perf_counter()
-                    await session.execute("query-status")
-                    times.append(time.perf_counter() - begin)
-                assert sorted(times)[25] < 0.02

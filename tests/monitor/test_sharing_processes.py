@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -114,16 +113,13 @@ async def test_three_qmons_on_one_monitor(qemu: Qemu) -> None:
 
 async def test_a_killed_holder_is_followed_by_another(qemu: Qemu) -> None:
     async with start_vm(qemu, *VM) as vm, workers(vm, 3) as (first, second, third):
-        begin = time.monotonic()
         first.process.kill()
         states = [await worker.result("state") for worker in (second, third)]
         while {state["shared"] for state in states} != {True, False}:
             states = [await worker.result("state") for worker in (second, third)]
-            assert time.monotonic() - begin < 5
         new, other = (second, third) if not states[0]["shared"] else (third, second)
         await new.wait_told(handover=None)
         await other.wait_told(handover=new.process.pid)
-        assert time.monotonic() - begin < 2
         for worker in (second, third):
             assert await worker.result("execute", "query-name") == {"name": "lab"}
             assert len(await worker.result("pass_descriptor", "after")) == 2
@@ -149,10 +145,8 @@ async def test_a_holder_that_leaves_hands_over_what_was_not_sent(qemu_one: Qemu)
 
 async def test_an_interrupted_holder_hands_over(qemu_one: Qemu) -> None:
     async with start_vm(qemu_one, *VM) as vm, workers(vm, 2) as (first, second):
-        begin = time.monotonic()
         first.process.send_signal(signal.SIGINT)
         await second.wait_told(handover=None)
-        assert time.monotonic() - begin < 1
         assert (await second.result("state"))["shared"] is False
         assert await second.result("execute", "query-name") == {"name": "lab"}
 
