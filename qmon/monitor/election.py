@@ -32,7 +32,7 @@ SECOND_MONITOR = (
     "Give the VM a second monitor when it is started: -qmp unix:/tmp/second.sock,server=on,wait=off "
     "(then: qmon --vm /tmp/second.sock …)."
 )
-_LEAVE_ROOM = f"End one of those, or start the VM with a second monitor. {SECOND_MONITOR}"
+_LEAVE_ROOM = f"End one of those. {SECOND_MONITOR}"
 
 
 @dataclass(frozen=True, slots=True)

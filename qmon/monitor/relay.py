@@ -70,6 +70,19 @@ def _numbered(reply: RawMessage, number: Any) -> bytes:
     return encode(rest if number is None else {**rest, "id": number})
 
 
+def _parsed(line: bytes) -> Any:
+    """Return what a client said; ValueError says what is wrong with it."""
+    try:
+        message = json.loads(line)
+        if not nests_too_deeply(message, line):
+            return message
+    except RecursionError:
+        pass
+    except ValueError:
+        raise ValueError("Invalid JSON syntax") from None
+    raise ValueError(f"The command is nested deeper than {NESTING_LIMIT} levels")
+
+
 def _error(qmp_class: str, reason: str) -> RawMessage:
     return {"error": {"class": qmp_class, "desc": reason}}
 
@@ -226,16 +239,12 @@ class _RelayClient:
     async def _answer(self, line: bytes) -> None:
         self._number = None
         try:
-            message = json.loads(line)
-            too_deep = nests_too_deeply(message, line)
-        except (ValueError, RecursionError):
-            reply = _error("GenericError", "Invalid JSON syntax")
+            message = _parsed(line)
+        except ValueError as problem:
+            reply = _error("GenericError", str(problem))
         else:
-            if too_deep:
-                reply = _error("GenericError", f"The command is nested deeper than {NESTING_LIMIT} levels")
-            else:
-                self._number = message.get("id") if isinstance(message, dict) else None
-                reply = await self._reply(message)
+            self._number = message.get("id") if isinstance(message, dict) else None
+            reply = await self._reply(message)
         self._put(_numbered(reply, self._number))
         async with asyncio.timeout(STALL_S):
             await self.all_sent.wait()

@@ -11,6 +11,7 @@ from qmon.capture.tapping import NOTHING, Netdevs
 from qmon.errors import Refused
 from qmon.export.capture_file import FileOptions, open_now
 from qmon.export.record import Source, Stop, Totals, record
+from qmon.monitor.connection import Connection
 from qmon.packets.batch import Direction, Note
 from qmon.packets.files.source import CaptureFile
 from tests.fakes.filters import FakeNetwork
@@ -124,6 +125,33 @@ async def test_the_monitor_is_lost_and_back_and_the_taps_stay(fake_network: Fake
         await heard.until(lambda: heard.frames == [b"1", b"2", b"3"])
         assert vm.monitor is MonitorState.CONNECTED
         assert vm.session is not None
+    assert fake_network.filters == {}
+
+
+async def test_a_fault_of_qmons_own_in_the_session_is_a_loss_that_heals(
+    fake_network: FakeNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The capture must not go on without a monitor, and leave its filters behind."""
+    fault: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def fails(*_: object) -> str:
+        return await fault
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "wait_closed", fails)
+        vm = FollowedVm(fake_network.monitor.address)
+        await vm.__aenter__()
+    try:
+        heard = Heard(vm)
+        vm.begin(Netdevs())
+        await vm.tapped_once()
+        fault.set_exception(RuntimeError("no such luck"))
+        await heard.told("qmon failed: RuntimeError: no such luck")
+        await heard.told("the monitor is back")
+        await heard.until(lambda: vm.monitor is MonitorState.CONNECTED)
+        assert [tap.netdev for tap in vm.taps] == ["u1"]
+    finally:
+        await vm.__aexit__(None, None, None)
     assert fake_network.filters == {}
 
 
