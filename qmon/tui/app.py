@@ -109,9 +109,10 @@ class QmonApp(App[None]):
         driver = self._driver
         if not isinstance(driver, PatientDriver):
             return False
+        behind = driver.output.behind
         if driver.output.take_recovered():
             self.refresh(layout=True)
-        return driver.output.behind
+        return behind
 
     def end(self) -> None:
         """Leave now, without waiting for the terminal; for signals."""

@@ -69,7 +69,9 @@ class TerminalOutput:
 
     @property
     def behind(self) -> bool:
-        """Whether the terminal does not take output at present."""
+        """Whether the terminal does not take output at present; asked anew, for nothing may be written meanwhile."""
+        if self._behind and not self.gone and select.select((), (self._fd,), (), 0)[1]:
+            self._behind, self._recovered = False, True
         return self._behind
 
     def take_recovered(self) -> bool:

@@ -118,6 +118,10 @@ class DashboardScreen(TabbedScreen):
 
     # Drawing
 
+    def take_in(self) -> None:
+        """Put what was captured where it is kept."""
+        self.watch_vm.poll()
+
     def tick(self) -> None:
         """Take in new packets and the state of things, and draw what changed."""
         came, snapshot, second = self.watch_vm.poll(), self.watch_vm.snapshot(), this_second()

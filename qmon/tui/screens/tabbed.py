@@ -78,8 +78,13 @@ class TabbedScreen(Screen[None]):
         # A sleeping task costs a third of a Textual timer, and an idle dashboard does little else than this.
         while True:
             await asyncio.sleep(1 / DRAW_HZ)
-            if not (isinstance(self.app, QmonApp) and self.app.terminal_behind):
+            if isinstance(self.app, QmonApp) and self.app.terminal_behind:
+                self.take_in()
+            else:
                 self.tick()
+
+    def take_in(self) -> None:
+        """Take in what is new without drawing, while the terminal takes no output."""
 
     def tick(self) -> None:
         """Take in what is new; called at the drawing rate."""
