@@ -15,6 +15,7 @@ In the order in which what is drawn passes:
   table, rows    lists: columns, and the cursor, keys and mouse under all of them
   braille        bars of the traffic's graph
   dialogs/       questions, a file each; `changing` is what the user wants done to the VM
+  keys           which keys do something where the user is
   palette        the styles that widgets draw with, of the theme that is on
   themes         every colour
 """

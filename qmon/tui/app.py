@@ -6,16 +6,18 @@ Owns nothing else: screens are told what they show, panes draw it.
 from __future__ import annotations
 
 import os
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from pathlib import PurePath
 from typing import Any, ClassVar
 
 from textual import events
-from textual.app import App, SystemCommand
+from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.screen import Screen
+from textual.theme import Theme
 
+from qmon.tui.dialogs.box import Dialog
 from qmon.tui.terminal import PatientDriver
 from qmon.tui.themes import THEMES, chosen
 from qmon.tui.typed import TypedKeys
@@ -31,10 +33,13 @@ class QmonApp(App[None]):
         "screens/dashboard.tcss",
         "dialogs/dialogs.tcss",
     ]
-    ENABLE_COMMAND_PALETTE = True
+    # There is one of our own.
+    ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "quit", "Quit", show=False, priority=True),
-        Binding("q,ctrl+q", "quit", "Quit"),
+        Binding("q", "quit", "Quit"),
+        Binding("ctrl+q", "quit", "Quit", show=False),
+        Binding("ctrl+p", "actions", "Actions", show=False, priority=True),
         Binding("question_mark", "help", "Help", key_display="?"),
     ]
 
@@ -87,15 +92,23 @@ class QmonApp(App[None]):
         if not isinstance(self.screen, HelpDialog):
             self.push_screen(HelpDialog(self.screen))
 
-    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Fill the palette: what the keys of this place do, then themes and the end."""
-        seen: set[str] = set()
-        for active in screen.active_bindings.values():
-            what = active.binding.tooltip or active.binding.description
-            if active.enabled and not active.binding.system and what and what not in seen:
-                seen.add(what)
-                yield SystemCommand(what, f"key: {active.binding.key}", _runner(self, active))
-        yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
+    def action_actions(self) -> None:
+        """Offer everything that can be done here by its name, and the themes."""
+        if not isinstance(self.screen, Dialog):
+            self.ask(self.screen, self._actions(self.screen))
+
+    async def _actions(self, screen: Screen[Any]) -> None:
+        from qmon.tui.dialogs.actions import Action, ActionsDialog
+        from qmon.tui.keys import keys_of
+
+        actions = [Action(key.what, key.name, key.active) for key in keys_of(screen)]
+        actions += [Action(f"Colours: {theme.name.removeprefix('qmon-')}", "", theme) for theme in THEMES]
+        chosen = await self.push_screen_wait(ActionsDialog(actions))
+        self.asked()
+        if isinstance(chosen, Theme):
+            self.theme = chosen.name
+        elif chosen is not None:
+            await self.run_action(chosen.binding.action, chosen.node)
 
     def _handle_exception(self, error: Exception) -> None:
         """End because of a mistake of ours, without Textual's pages of traceback: `run_app` tells it in short."""
@@ -119,10 +132,3 @@ class QmonApp(App[None]):
         if isinstance(self._driver, PatientDriver) and self._driver.output.behind:
             self._driver.give_up()
         self.exit()
-
-
-def _runner(app: QmonApp, active: Any) -> Any:
-    async def run() -> None:
-        await app.run_action(active.binding.action, active.node)
-
-    return run

@@ -148,7 +148,7 @@ def details(subject: Nic | Netdev | Forward, now: Snapshot) -> str:
                 facts.append(
                     ("tap", f"{tap.packets:,} packets, {tap.bytes:,} bytes, {tap.dropped:,} dropped")
                 )
-        for filter_ in subject.filters:
+        for filter_ in (one for one in subject.filters if not one.ours):
             words = ", ".join(f"{name}={value}" for name, value in filter_.properties)
             facts.append(("filter", f"{filter_.id} ({filter_.type}) {words}"))
     else:

@@ -208,8 +208,9 @@ class ChangeDialogs:
             )
 
         users = [one.id for one in self._watch.snapshot().network.netdevs if one.type == "user"]
-        proposed = chosen if chosen in users else users[0] if len(users) == 1 else ""
-        netdev = Field("Netdev (user)", "u1", text.plain(proposed))
+        proposed = chosen if chosen in users else users[0] if users else ""
+        label = f"Netdev ({', '.join(map(text.plain, users)) or 'of type user'})"
+        netdev = Field(label, "u1", text.plain(proposed))
         rule = Field("Forward: [HOST:]HOST-PORT:GUEST-PORT[/udp]", "2222:22")
         return FormDialog("Add forward", (rule, netdev), check, hints=_FORWARD_HINTS)
 

@@ -17,12 +17,10 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from qmon.tui.dialogs.box import Box, Dialog
+from qmon.tui.keys import keys_of
 from qmon.tui.palette import palette_of
-from qmon.tui.panes.key_bar import key_name
 
 _FITS_HALF = 22
-# Textual's own, which say nothing that is not known or said elsewhere.
-_UNSAID = ("app.focus_next", "app.focus_previous", "screen.copy_text", "app.help_quit", "quit", "tab")
 _MOVING = (
     ("j k ↓ ↑", "down, up"),
     ("g G", "first, last"),
@@ -30,6 +28,7 @@ _MOVING = (
     ("pgdn pgup", "a page down, up"),
     ("tab", "next pane, shift+tab back"),
     ("1 … 9", "tabs"),
+    ("^p", "actions by name"),
     ("q ^c", "leave qmon"),
 )
 
@@ -66,17 +65,9 @@ class HelpDialog(Dialog[None]):
 
 
 def _groups(about: Screen[Any]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    here: dict[str, list[tuple[str, str]]] = {}
-    for active in about.active_bindings.values():
-        binding = active.binding
-        if not binding.description or binding.action.startswith(("move", "first", "last", *_UNSAID)):
-            continue
-        place = "Everywhere" if active.node in (about, about.app) else "Here"
-        entry = (binding.key_display or key_name(binding.key), binding.tooltip or binding.description)
-        known = here.setdefault(place, [])
-        if entry[1] not in [what for _, what in known]:
-            known.append(entry)
-    for place in ("Here", "Everywhere"):
-        if here.get(place):
-            yield place, here[place]
+    keys = list(keys_of(about))
+    for place, everywhere in (("Here", False), ("Everywhere", True)):
+        entries = [(key.name, key.what) for key in keys if key.everywhere == everywhere]
+        if entries:
+            yield place, entries
     yield "Moving", list(_MOVING)

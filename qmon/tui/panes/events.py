@@ -12,6 +12,7 @@ from rich.style import Style
 from textual.binding import Binding, BindingType
 
 from qmon import text
+from qmon.tui.dialogs.confirm import MessageDialog
 from qmon.tui.moment import Moment, Pane
 from qmon.tui.panes.packet_list import clock
 from qmon.tui.table import Cell, Column, TableView
@@ -25,7 +26,10 @@ _COLUMNS = (Column("Time", 12), Column("Kind", 8), Column("What", 20, share=1))
 class EventsPane(TableView, Pane):
     """One line an entry, the newest at the bottom and in sight unless the user goes back."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("f", "follow", "Follow")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f", "follow", "Follow"),
+        Binding("enter", "choose", "Open", tooltip="Show the whole entry"),
+    ]
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(_COLUMNS, id=id)
@@ -76,6 +80,12 @@ class EventsPane(TableView, Pane):
         """Put the cursor on an entry; on the newest, go on following."""
         super().move_to(number, quietly=quietly)
         self.follow = self.cursor == self.end_row - 1
+
+    def action_choose(self) -> None:
+        """Show the whole of an entry."""
+        if self.cursor is not None and self._entries:
+            entry = self._entries[self.cursor - self.first_row]
+            self.app.push_screen(MessageDialog(entry.kind, entry.text, error=False))
 
     def action_follow(self) -> None:
         """Go to the newest entry and stay there."""

@@ -110,6 +110,7 @@ class Transcript(RowView):
             "Talk to the VM's monitor",
             "info network · info usernet · hostfwd_add …",
             "Ctrl-T: HMP/QMP · Tab: complete · ↑: earlier lines",
+            "Esc: leave the prompt, for other keys",
         )
 
 
@@ -169,7 +170,7 @@ class MonitorPane(Vertical, Pane):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+t", "switch", "HMP/QMP"),
         Binding("ctrl+l", "clear", "Clear", show=False),
-        Binding("escape", "leave", "Leave the prompt", show=False),
+        Binding("escape", "leave", "Leave prompt", tooltip="Leave the prompt, for other keys; back into it"),
     ]
     DEFAULT_CSS = """
     MonitorPane {

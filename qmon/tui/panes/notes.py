@@ -13,6 +13,7 @@ from textual.message import Message
 
 from qmon import text
 from qmon.packets.batch import NO_TIME, Note
+from qmon.tui.dialogs.confirm import MessageDialog
 from qmon.tui.moment import Moment, Pane
 from qmon.tui.panes.packet_list import clock
 from qmon.tui.table import Cell, Column, TableView
@@ -28,7 +29,7 @@ _COLUMNS = (
 class NotesPane(TableView, Pane):
     """One line a note."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "choose", "Show packet")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "choose", "Open")]
 
     class Picked(Message):
         """The user wants to see the packet that a comment is on."""
@@ -69,12 +70,14 @@ class NotesPane(TableView, Pane):
 
     def nothing(self) -> Sequence[str]:
         """Say why there are no rows."""
-        return ("This file has no notes", "Comments on packets and what happened to the VM would be here")
+        return ("This file has no notes", "No comments, no events of the VM")
 
     def action_choose(self) -> None:
-        """Show the packet that the comment is on."""
-        seq = self._notes[self.cursor][1] if self.cursor is not None and self._notes else None
+        """Show the packet that the comment is on, or the whole of another note."""
+        if self.cursor is None or not self._notes:
+            return
+        note, seq = self._notes[self.cursor]
         if seq is not None:
             self.post_message(self.Picked(seq))
         else:
-            self.notify("This note is not about one packet", timeout=3)
+            self.app.push_screen(MessageDialog(note.kind, note.text, error=False))

@@ -49,7 +49,7 @@ class PacketList(RowView):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f", "follow", "Follow"),
         Binding("p", "pause", "Pause"),
-        Binding("T", "clock", "Time", show=False),
+        Binding("T", "clock", "Time since the first", show=False),
     ]
 
     class ModeChanged(Message):

@@ -45,7 +45,7 @@ class PacketsPane(Vertical, Pane):
         Binding("N", "match(-1)", "Previous match", show=False),
         Binding("m", "marking", "Mark instead of hide", show=False),
         Binding("escape", "back", "Back", show=False),
-        Binding("x", "toggle_bytes", "Bytes", show=False),
+        Binding("x", "toggle_bytes", "Show or hide bytes", show=False),
     ]
     DEFAULT_CSS = """
     PacketsPane {

@@ -54,7 +54,8 @@ class DashboardScreen(TabbedScreen):
         Binding("colon", "monitor", "Monitor", key_display=":", tooltip="Type a monitor line", priority=True),
         Binding("v", "other_vm", "VMs", show=False, tooltip="Choose another VM"),
         Binding("r", "look", "Refresh", show=False, tooltip="Refresh"),
-        Binding("q,ctrl+q", "leave", "Quit"),
+        Binding("q", "leave", "Quit"),
+        Binding("ctrl+q", "leave", "Quit", show=False),
     ]
 
     def __init__(self, watch: Watch, *, owned: bool = False, confirm: bool = True) -> None:

@@ -294,11 +294,23 @@ async def test_help_names_the_keys_of_where_one_is(size: tuple[int, int]) -> Non
         await until(lambda: "Start or stop capturing" in shown(pilot))
 
 
-async def test_the_palette_offers_what_the_keys_do() -> None:
-    async with dashboard() as (pilot, _screen, _):
+async def test_actions_are_found_by_name_and_done() -> None:
+    async with dashboard() as (pilot, screen, _):
         await pilot.press("ctrl+p")
-        await type_text(pilot, "Add a net")
-        await until(lambda: "Add a netdev, NIC or forward" in shown(pilot))
+        await until(lambda: "Type a part of its name" in shown(pilot))
+        assert "Focus" not in shown(pilot)
+        await type_text(pilot, "add net")
+        await until(lambda: "Filter packets" not in shown(pilot))
+        await pilot.press("enter")
+        await until(lambda: "a network without a card yet" in shown(pilot))
+        await pilot.press("escape", "ctrl+p")
+        await type_text(pilot, "light")
+        await pilot.press("enter")
+        await until(lambda: pilot.app.theme == "qmon-light")
+        await pilot.press("ctrl+p")
+        await type_text(pilot, "go to the net")
+        await pilot.press("enter")
+        await until(lambda: screen.query_one(NetworkPane).has_focus)
 
 
 @pytest.mark.parametrize(("keys", "name"), [(":info", "#prompt"), ("/arp", "#filter")])
