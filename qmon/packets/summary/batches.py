@@ -54,6 +54,7 @@ def _these(numbers: Sequence[int], count: int) -> Mask:
 
 _TCP_LOOKED_INTO = _these(streams.PORTS, 1 << 16)
 _UDP_LOOKED_INTO = _these(transport.UDP_PORTS, 1 << 16)
+_BEGINNINGS = _these([int.from_bytes(start, "big") for start in streams.BEGINNINGS], 1 << 16)
 _IN_METHOD = _these([*range(0x41, 0x5B), 0x2D], 256)
 _FLAGS = tuple(f" [{words}] Seq=" for words in transport.FLAG_WORDS)
 _ECHOES = {kind: f"{tables.ICMP_TYPES[kind]:20} id=0x" for kind in (_ECHO_REPLY, _ECHO)}
@@ -264,6 +265,10 @@ def _word_datagrams(work: _Work, ports_of: Callable[[I64], list[str]]) -> None:
     )
     known = _UDP_LOOKED_INTO.take(source) | _UDP_LOOKED_INTO.take(destination)
     known |= head.view(np.uint32)[:, 3] == _STUN_COOKIE
+    # What wrapped.by_content names on any port: QUIC's long headers, DTLS, WireGuard.
+    first, second = head[:, 8], head[:, 9]
+    known |= (first >= 0x80) | ((first >= 20) & (first <= 23) & (second == 0xFE))
+    known |= (first >= 1) & (first <= 4) & (second == 0)
     quick = (length == 0) | (length >= 8)
     quick &= empty | ~known
     rows, said = rows[quick], length[quick]
@@ -307,5 +312,6 @@ def _may_speak(work: _Work, rows: I64, header_bytes: I64) -> Mask:
     first = work.window(rows, header_bytes, 3)
     mask: Mask = _TCP_LOOKED_INTO.take(source) | _TCP_LOOKED_INTO.take(destination)
     mask |= (first[:, 0] >= 20) & (first[:, 0] <= 24) & (first[:, 1] == 3)
-    mask |= _IN_METHOD.take(first).all(axis=1)
+    mask |= _IN_METHOD.take(first[:, :2]).all(axis=1)
+    mask |= _BEGINNINGS.take(first[:, 0].astype(np.uint16) << 8 | first[:, 1])
     return mask

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qmon.packets.summary import internet, radio, services
+from qmon.packets.summary import internet, radio, services, wrapped
 from qmon.packets.summary.line import Line, mac
 from qmon.text import plain_bytes
 
@@ -16,7 +16,7 @@ ETHERTYPES = {
     0x0842: "WOL",
     0x22F0: "IEEE1722",
     0x6000: "0x6000",
-    0x6002: "MOP RC",
+    0x6002: "0x6002",
     0x6003: "DEC DNA",
     0x809B: "ATALK",
     0x80F3: "AARP",
@@ -120,7 +120,14 @@ def logical_link(line: Line, at: int) -> None:
         if organisation == b"\0\0\0" or organisation == b"\0\0\xf8":
             ethertype(line, at + 8, kind)
         elif organisation == b"\0\0\x0c":
-            names = {0x2000: "CDP", 0x2003: "VTP", 0x2004: "DTP", 0x0111: "UDLD", 0x010B: "STP"}
+            names = {
+                0x2000: "CDP",
+                0x2003: "VTP",
+                0x2004: "DTP",
+                0x0104: "PAGP",
+                0x0111: "UDLD",
+                0x010B: "STP",
+            }
             line.set(names.get(kind, "LLC"), f"Cisco, type 0x{kind:04x}")
         else:
             line.set("LLC", f"SNAP, OUI {organisation.hex(':')}, type 0x{kind:04x}")
@@ -178,10 +185,11 @@ def _pppoe_discovery(line: Line, at: int) -> None:
 
 def _pppoe_session(line: Line, at: int) -> None:
     line.set("PPPoES", f"Session 0x{line.u16(at + 2):04x}")
-    _ppp(line, at + 6)
+    point_to_point(line, at + 6)
 
 
-def _ppp(line: Line, at: int) -> None:
+def point_to_point(line: Line, at: int) -> None:
+    """Word a PPP frame, with or without address and control in front."""
     if line.bytes(at, 2) == b"\xff\x03":
         at += 2
     kind, at = (line.data[at], at + 1) if line.data[at] & 1 else (line.u16(at), at + 2)
@@ -236,6 +244,24 @@ def _bridged_ethernet(line: Line, at: int) -> None:
         ethernet(line, at)
 
 
+def _tunnelled_ppp(line: Line, at: int) -> None:
+    if at >= line.end:
+        return  # An acknowledgement alone.
+    line.set("PPP", "")
+    if line.nest():
+        point_to_point(line, at)
+
+
+def _fibre_ring(line: Line, at: int) -> None:
+    """FDDI: a byte of frame control, addresses, and logical link control where the control says so."""
+    line.set("FDDI", f"frame control 0x{line.data[at]:02x}")
+    addresses = line.bytes(at + 1, 12)
+    if line.data[at] & 0xF0 in (0x50, 0xD0):
+        logical_link(line, at + 13)
+    line.destination = line.destination or mac(addresses[:6])
+    line.source = line.source or mac(addresses[6:])
+
+
 def _cisco_hdlc(line: Line, at: int) -> None:
     kind = line.u16(at + 2)
     line.set("CHDLC", f"protocol 0x{kind:04x}")
@@ -286,7 +312,7 @@ def _ppp_hdlc(line: Line, at: int) -> None:
         _cisco_hdlc(line, at)
     else:
         line.set("PPP", "")
-        _ppp(line, at)
+        point_to_point(line, at)
 
 
 def _exported(line: Line, at: int) -> None:
@@ -321,11 +347,15 @@ _TYPES: dict[int, Callable[[Line, int], None]] = {
     0x8809: _slow,
     0x9000: _loop,
     0x6558: _bridged_ethernet,
+    0x880B: _tunnelled_ppp,
+    0x88BE: wrapped.remote_span,
+    0x22EB: wrapped.remote_span,
 }
 LINKS: dict[int, Callable[[Line, int], None]] = {
     0: _null,
     1: ethernet,
     9: _ppp_hdlc,
+    10: _fibre_ring,
     12: internet.any_version,
     14: internet.any_version,
     50: _ppp_hdlc,
@@ -346,7 +376,7 @@ LINKS: dict[int, Callable[[Line, int], None]] = {
 NAMES = {
     6: "TR",
     189: "USB",
-    195: "802.15.4",
+    195: "IEEE 802.15.4",
     201: "HCI",
     220: "USB",
     227: "CAN",

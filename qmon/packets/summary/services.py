@@ -1,5 +1,4 @@
-"""Services on UDP: TFTP, NTP, SSDP, syslog, SNMP, tunnels, and what only its content tells (RFC 1350, 2347, 5905,
-3164, 7348, 8926, 9000, 8489)."""
+"""Services on UDP: TFTP, NTP, SSDP, syslog, SNMP, VXLAN, Geneve (RFC 1350, 2347, 5905, 3164, 7348, 8926)."""
 
 from __future__ import annotations
 
@@ -7,7 +6,6 @@ from qmon.packets.summary import tables
 from qmon.packets.summary.line import Line
 from qmon.text import plain_bytes
 
-QUIC_PORT = 443
 _TFTP = (
     "",
     "Read Request",
@@ -103,23 +101,6 @@ def _tagged(line: Line, at: int) -> tuple[int, int]:
     return int.from_bytes(line.bytes(at + 2, count), "big"), at + 2 + count
 
 
-def netbios_datagram(line: Line, at: int) -> None:
-    """Word a NetBIOS datagram."""
-    line.set("NBDS", f"NetBIOS datagram, message type 0x{line.data[at]:02x}")
-
-
-def key_exchange(line: Line, at: int) -> None:
-    """Word an IKE message."""
-    names = {
-        2: "Identity Protection (Main Mode)",
-        4: "Aggressive",
-        5: "Informational",
-        34: "IKE_SA_INIT",
-        35: "IKE_AUTH",
-    }
-    line.set("ISAKMP", tables.named(names, line.data[at + 18], "exchange type {}"))
-
-
 def vxlan(line: Line, at: int) -> None:
     """Look into a VXLAN tunnel."""
     from qmon.packets.summary import link  # Tunnels are where the levels form a circle.
@@ -140,25 +121,3 @@ def geneve(line: Line, at: int) -> None:
             link.ethernet(line, inner)
         else:
             link.ethertype(line, inner, kind)
-
-
-def by_content(line: Line, at: int, source: int, destination: int) -> None:
-    """Word a datagram on ports that say nothing, if its content is unmistakable."""
-    data = line.data
-    if data[at + 4 : at + 8] == b"\x21\x12\xa4\x42" and data[at] < 4:
-        kinds = {1: "Binding Request", 0x101: "Binding Success Response", 0x111: "Binding Error Response"}
-        line.set("STUN", tables.named(kinds, line.u16(at), "message 0x{:04x}"))
-    elif QUIC_PORT in (source, destination):
-        _quic(line, at)
-
-
-def _quic(line: Line, at: int) -> None:
-    first = line.data[at]
-    if first & 0xC0 == 0xC0:
-        kinds = ("Initial", "0-RTT", "Handshake", "Retry")
-        size = line.data[at + 5]
-        identity = line.bytes(at + 6, size).hex()
-        kind = kinds[first >> 4 & 3] if line.u32(at + 1) else "Version Negotiation"
-        line.set("QUIC", f"{kind}, DCID={identity}")
-    elif first & 0x40:
-        line.set("QUIC", "Protected Payload (KP0)")

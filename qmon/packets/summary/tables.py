@@ -64,12 +64,6 @@ TFTP_ERRORS = (
     "Not defined", "File not found", "Access violation", "Disk full or allocation exceeded", "Illegal TFTP operation",
     "Unknown transfer ID", "File already exists", "No such user", "Option negotiation failed",
 )  # fmt: skip
-# Ports whose datagrams are named, and not looked into.
-UDP_PORTS = {
-    111: "Portmap", 319: "PTPv2", 320: "PTPv2", 520: "RIP", 521: "RIPng", 623: "RMCP", 646: "LDP", 1701: "L2TP",
-    1812: "RADIUS", 1813: "RADIUS", 1985: "HSRP", 2049: "NFS", 2152: "GTP", 3784: "BFD Control", 5060: "SIP",
-    5683: "CoAP", 6343: "sFlow", 6696: "Babel",
-}  # fmt: skip
 SYSLOG_FACILITIES = (
     "KERN", "USER", "MAIL", "DAEMON", "AUTH", "SYSLOG", "LPR", "NEWS", "UUCP", "CRON", "AUTHPRIV", "FTP", "NTP",
     "LOGAUDIT", "LOGALERT", "CRON", "LOCAL0", "LOCAL1", "LOCAL2", "LOCAL3", "LOCAL4", "LOCAL5", "LOCAL6", "LOCAL7",

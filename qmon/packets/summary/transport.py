@@ -5,7 +5,18 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from qmon.packets.summary import dhcp, naming, services, streams, tables
+from qmon.packets.summary import (
+    calls,
+    dhcp,
+    industry,
+    naming,
+    services,
+    streams,
+    tables,
+    texts,
+    windows,
+    wrapped,
+)
 from qmon.packets.summary.line import Line
 
 Worded = Callable[[Line, int], None]
@@ -92,14 +103,17 @@ def udp(line: Line, at: int) -> None:
         return
     low, high = min(source, destination), max(source, destination)
     worded = _PORTS.get(low) or _PORTS.get(high)
-    if worded is None:
-        line.protocol = tables.UDP_PORTS.get(low) or tables.UDP_PORTS.get(high) or line.protocol
-        services.by_content(line, payload, source, destination)
+    if worded is not None:
+        worded(line, payload)
         return
-    generic = line.protocol, line.info
-    worded(line, payload)
-    if not line.protocol:
-        line.protocol, line.info = generic
+    for port in (low, high):
+        worded = _PROVED.get(port)
+        if worded is not None:
+            before = line.info
+            streams.tried(worded, line, payload)
+            if line.info != before:
+                return
+    wrapped.by_content(line, payload, source, destination)
 
 
 def sctp(line: Line, at: int) -> None:
@@ -118,6 +132,7 @@ def sctp(line: Line, at: int) -> None:
     line.info = " ".join(words)
 
 
+# Services whose port is reason enough to read their datagrams as theirs.
 _PORTS: dict[int, Worded] = {
     53: naming.dns,
     67: dhcp.version4,
@@ -125,10 +140,9 @@ _PORTS: dict[int, Worded] = {
     69: services.tftp,
     123: services.ntp,
     137: naming.netbios,
-    138: services.netbios_datagram,
+    138: windows.mailslot,
     161: services.snmp,
     162: services.snmp,
-    500: services.key_exchange,
     514: services.syslog,
     546: dhcp.version6,
     547: dhcp.version6,
@@ -138,5 +152,43 @@ _PORTS: dict[int, Worded] = {
     5355: naming.llmnr,
     6081: services.geneve,
 }
-# Ports whose datagrams are looked into: QUIC's is among them.
-UDP_PORTS = (*_PORTS, *tables.UDP_PORTS, services.QUIC_PORT)
+# Those whose header is to prove it.
+_PROVED: dict[int, Worded] = {
+    88: windows.kerberos,
+    111: calls.remote_call,
+    319: calls.clock,
+    320: calls.clock,
+    389: windows.connectionless_directory,
+    500: wrapped.key_exchange,
+    520: calls.routing,
+    521: calls.routing6,
+    623: calls.management,
+    646: calls.labels,
+    1194: wrapped.openvpn,
+    1645: calls.radius,
+    1646: calls.radius,
+    1701: wrapped.layer2_tunnel,
+    1812: calls.radius,
+    1813: calls.radius,
+    1985: calls.standby,
+    2029: calls.standby,
+    2049: calls.remote_call,
+    2123: wrapped.tunnelled_user,
+    2152: wrapped.tunnelled_user,
+    3222: calls.load_balancing,
+    3784: calls.detection,
+    4342: calls.mapping,
+    4500: wrapped.through_nat,
+    4712: industry.phasor,
+    4713: industry.phasor,
+    4784: calls.detection,
+    5060: texts.sip,
+    5683: calls.coap,
+    6343: calls.sflow,
+    6696: calls.babel,
+    17500: calls.dropbox,
+    20000: industry.dnp3,
+    44818: industry.ethernet_ip,
+}
+# Ports whose datagrams are looked into, whatever they begin with: QUIC's is among them.
+UDP_PORTS = (*_PORTS, *_PROVED, wrapped.QUIC_PORT)
