@@ -10,6 +10,7 @@ import click
 from qmon.cli import output as out
 from qmon.cli.asking import SENDS, leave, netdev_option, speaker_options
 from qmon.cli.context import Context
+from qmon.cli.groups import CommandGroup
 from qmon.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ _EXIT = "Exit status: 0 if anything answered, a refusal too; 1 if nothing did."
 
 
 @click.group(
+    cls=CommandGroup,
     epilog=SENDS + f"\n\n{_EXIT}\n\n\b\nExamples:\n  qmon ask dhcp\n  qmon ask dns debian.org\n"
-    "  qmon ask tcp 10.0.2.2:8000\n  qmon ask ping 10.0.2.2 --netdev u1"
+    "  qmon ask tcp 10.0.2.2:8000\n  qmon ask ping 10.0.2.2 --netdev u1",
 )
 def ask() -> None:
     """Ask the network as the guest would, even with no guest at all: is it the guest or the network?"""

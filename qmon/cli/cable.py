@@ -67,7 +67,7 @@ async def _cable(context: Context, vms: Sequence[str], model: str, name: str, ma
 
 @click.command(
     epilog="Without --vm the ends are looked for in all VMs of this host that can be reached. Exit status 124: a guest "
-    "has not released its NIC in time; the request is still pending."
+    "has not released its NIC in time; the request is still pending.\n\n\b\nExamples:\n  qmon uncable lan1"
 )
 @click.argument("name")
 @timeout_option

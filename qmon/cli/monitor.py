@@ -9,13 +9,14 @@ import sys
 import click
 
 from qmon.cli import output as out
+from qmon.cli import streams
 from qmon.cli.context import Context
 from qmon.errors import ExitCode, Interrupted, Refused, UsageError
 from qmon.monitor.arguments import qmp_arguments
 from qmon.monitor.events import Event
 from qmon.monitor.hmp import is_failure
 from qmon.network.dangers import danger_of, danger_of_line
-from qmon.text import clock
+from qmon.text import clock, plain
 
 
 def _force_option(command: click.decorators.FC) -> click.decorators.FC:
@@ -111,19 +112,24 @@ async def _qmp(
 @click.pass_obj
 def events(context: Context, output: str) -> int:
     """Print the VM's QMP events as they come."""
-    out.require_stdout()
     return out.run(_events(context, output), until_reader_leaves=True)
 
 
 async def _events(context: Context, output: str) -> int:
+    from qmon.export.byte_sink import ByteSink, ReaderLeft
+
+    # Printed without blocking: a reader that takes nothing must not keep a signal from being heard.
+    sink = ByteSink.on_descriptor(out.lines_stdout(), streams.STDOUT)
     async with context.attach() as session:
         stream = session.events()
+        out.talk("listening for the VM's events; Ctrl-C ends it")
         ended = False
         try:
             async for event in stream:
                 ended = ended or event.name == "SHUTDOWN"
-                _print_event(event, output)
-        except asyncio.CancelledError:
+                sink.write(f"{_event_line(event, output)}\n".encode(sys.stdout.encoding, "backslashreplace"))
+                await sink.empty(None)
+        except (asyncio.CancelledError, ReaderLeft):
             return ExitCode.DONE
         finally:
             if stream.dropped:
@@ -135,11 +141,9 @@ async def _events(context: Context, output: str) -> int:
     raise Interrupted(f"the monitor disconnected: {reason}")
 
 
-def _print_event(event: Event, output: str) -> None:
+def _event_line(event: Event, output: str) -> str:
     if output == "jsonl":
         time = f"{event.time_ns // 10**9}.{event.time_ns % 10**9:09}"
-        out.line({"time": time, "event": event.name, "data": dict(event.data)})
-        return
+        return out.compact({"time": time, "event": event.name, "data": dict(event.data)})
     details = " ".join(f"{key}={json.dumps(value)}" for key, value in event.data.items())
-    out.data(f"{clock(event.time_ns)} {event.name} {details}".rstrip())
-    out.flush()
+    return plain(f"{clock(event.time_ns)} {event.name} {details}".rstrip())

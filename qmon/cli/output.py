@@ -27,6 +27,10 @@ SCHEMA_VERSION = 1
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+# What is printed while a command's coroutine runs, until it is flushed or the coroutine has ended: to wait there for a
+# reader would be to hear no signal.
+_held: list[str] | None = None
+
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -83,12 +87,6 @@ def document(content: Mapping[str, object]) -> None:
     data(_json({"schema_version": SCHEMA_VERSION, **content}, indent=2), harmless=True)
 
 
-def line(content: Mapping[str, object]) -> None:
-    """Print one JSON object on one line, with its schema version first, at once."""
-    data(_compact(content), harmless=True)
-    flush()
-
-
 def _json(content: object, *, indent: int | None = None, separators: tuple[str, str] | None = None) -> str:
     said = json.dumps(content, indent=indent, separators=separators)
     if "\\ud" in said:  # Perhaps a lone surrogate, at which most readers of JSON stop.
@@ -114,10 +112,11 @@ def packet_records() -> Records:
     """Return how packets are printed for programs, one JSON object a line."""
     from qmon.packets.line_batches import Records
 
-    return Records(_compact({})[:-1] + ",", _json)
+    return Records(compact({})[:-1] + ",", _json)
 
 
-def _compact(content: Mapping[str, object]) -> str:
+def compact(content: Mapping[str, object]) -> str:
+    """Return one JSON object on one line, with its schema version first, for streams."""
     return _json({"schema_version": SCHEMA_VERSION, **content}, separators=(",", ":"))
 
 
@@ -129,11 +128,18 @@ def data(content: str, *, harmless: bool = False) -> None:
     """
     if not harmless and sys.stdout.isatty():
         content = text.plain_lines(content)
-    sys.stdout.write(content if content.endswith("\n") else content + "\n")
+    content = content if content.endswith("\n") else content + "\n"
+    if _held is None:
+        sys.stdout.write(content)
+    else:
+        _held.append(content)
 
 
 def flush() -> None:
-    """Hand what was printed to the reader now; for streams."""
+    """Hand what was printed to the reader now, however long it takes; for streams."""
+    if _held:
+        sys.stdout.write("".join(_held))
+        _held.clear()
     sys.stdout.flush()
 
 
@@ -185,7 +191,13 @@ def run(main: Coroutine[Any, Any, T], *, until_reader_leaves: bool = False) -> T
     """
     import asyncio  # A third of the start-up time of commands that do not need it.
 
-    return asyncio.run(_until_signalled(main, until_reader_leaves))
+    global _held
+    _held = []
+    try:
+        return asyncio.run(_until_signalled(main, until_reader_leaves))
+    finally:
+        printed, _held = _held, None
+        sys.stdout.write("".join(printed))
 
 
 async def _until_signalled(main: Coroutine[Any, Any, T], until_reader_leaves: bool) -> T:

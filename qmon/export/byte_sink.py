@@ -13,6 +13,7 @@ import os
 import select
 import socket
 import stat
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from qmon.errors import QmonError, UsageError
 from qmon.packets.batch import Bytes
 
 _FIFO_RETRY_S = 0.05
+# What a reader is given to take the rest when somebody has told us to end.
+FAREWELL_S = 1.0
 
 
 class ReaderLeft(Exception):
@@ -127,20 +130,20 @@ class ByteSink:
         # A pipe says POLLERR to its writer when the last reader has closed it (man 2 poll).
         return not self._regular and any(seen & select.POLLERR for _, seen in self._watch.poll(0))
 
-    async def empty(self, timeout_s: float) -> bool:
-        """Wait until the reader has taken everything; say whether it did within the time."""
+    async def empty(self, timeout_s: float | None) -> bool:
+        """Wait until the reader has taken everything; say whether it did within the time (None: without end)."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout_s
+        deadline = None if timeout_s is None else loop.time() + timeout_s
         while True:
             self.push()
             if not self._pending:
                 return True
-            left_s = deadline - loop.time()
-            if left_s <= 0:
+            left_s = None if deadline is None else deadline - loop.time()
+            if left_s is not None and left_s <= 0:
                 return False
             await self._ready(left_s)
 
-    async def _ready(self, timeout_s: float) -> None:
+    async def _ready(self, timeout_s: float | None) -> None:
         """Wait until the reader takes more, or has left, or the time is over."""
         ready = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -176,6 +179,35 @@ class ByteSink:
                 hint="The file is complete up to here; the VM was not touched.",
             ) from problem
         self.size += done
+
+
+class Untaken:
+    """The batches of packets given to a sink that its reader has not taken yet.
+
+    `whole` of a batch counts the packets that lie wholly in its first so many bytes.
+    """
+
+    def __init__(self, sink: ByteSink) -> None:
+        self._sink = sink
+        self._batches: deque[tuple[int, int, int, Callable[[int], int]]] = deque()
+
+    def add(self, start: int, stop: int, packets: int, whole: Callable[[int], int]) -> None:
+        """Note a batch that lies from `start` to `stop` in all that is given to the sink."""
+        while self._batches and self._batches[0][1] <= self._sink.size:
+            self._batches.popleft()
+        if stop > self._sink.size:
+            self._batches.append((start, stop, packets, whole))
+
+    def settle(self) -> int:
+        """Return how many packets the reader will never have, if it takes nothing more; then forget them."""
+        taken = self._sink.size
+        lost = sum(
+            packets - (whole(taken - start) if taken > start else 0)
+            for start, stop, packets, whole in self._batches
+            if stop > taken
+        )
+        self._batches.clear()
+        return lost
 
 
 def _position(fd: int) -> int:

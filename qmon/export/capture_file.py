@@ -19,7 +19,7 @@ import numpy as np
 
 from qmon import __version__
 from qmon.errors import UsageError
-from qmon.export.byte_sink import ByteSink, ReaderLeft
+from qmon.export.byte_sink import ByteSink, ReaderLeft, Untaken
 from qmon.packets.batch import Bytes, FrameBatch, Interface, Note, Statistics
 from qmon.packets.copying import I64
 from qmon.packets.files.notes import NoteForm, comment
@@ -28,7 +28,6 @@ from qmon.packets.files.pcapng_writer import PcapngWriter
 
 PCAP, PCAPNG = "pcap", "pcapng"
 _ENHANCED_PACKET = 6
-_FAREWELL_S = 1.0
 # With many names or waiting notes there are several blocks or packets for them: no reader has to take a huge one.
 _NAMES_A_BLOCK = 500
 _MOST_WAITING = 200
@@ -62,8 +61,17 @@ class Output(Protocol):
     def push(self) -> None:
         """Hand on what a slow reader has not taken yet."""
 
-    async def close(self, interfaces: Sequence[Interface], statistics: Sequence[Statistics]) -> None:
-        """End in order; the statistics say what each interface received and lost."""
+    async def close(
+        self,
+        interfaces: Sequence[Interface],
+        statistics: Sequence[Statistics],
+        patience_s: float | None = None,
+    ) -> None:
+        """End in order; the statistics say what each interface received and lost.
+
+        A reader that is slow is waited for until it has taken all or left, at most `patience_s`. `written` is
+        afterwards what it has taken, however this ends.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +99,7 @@ class CaptureFileOutput:
         self.full = False
         self.sink = sink
         self._encoder = encoder
+        self._untaken = Untaken(sink)
         # A reader that has left already is noticed like one that leaves later.
         with suppress(ReaderLeft):
             sink.write(encoder.header())
@@ -118,16 +127,25 @@ class CaptureFileOutput:
 
         `notes` are (row, note) pairs in order: each is written before that frame (or behind the last one).
         """
-        before = self.sink.size
         data = self._encoder.packets(batch, interfaces, notes)
+        start = self.sink.size + self.sink.waiting_bytes
+        self.written += len(batch)
         try:
             self.sink.write(data)
-        except UsageError:
+        except BaseException:
+            self._note_untaken(start, data, len(batch))
+            self._settle()
             raise
-        except Exception:
-            self.written += self._encoder.count(data[: self.sink.size - before])
-            raise
-        self.written += len(batch)
+        self._note_untaken(start, data, len(batch))
+
+    def _note_untaken(self, start: int, data: Bytes, packets: int) -> None:
+        encoder = self._encoder
+        self._untaken.add(
+            start, start + len(data), packets, lambda taken: encoder.count(data[: encoder.whole(data, taken)])
+        )
+
+    def _settle(self) -> None:
+        self.written -= self._untaken.settle()
 
     def note(self, note: Note, interfaces: Sequence[Interface]) -> None:
         """Write a note, in a format that has room for it."""
@@ -146,12 +164,18 @@ class CaptureFileOutput:
         finally:
             self.sink.close()
 
-    async def close(self, interfaces: Sequence[Interface], statistics: Sequence[Statistics]) -> None:
-        """Write what belongs at the end and close; a reader that takes nothing is given a second."""
+    async def close(
+        self,
+        interfaces: Sequence[Interface],
+        statistics: Sequence[Statistics],
+        patience_s: float | None = None,
+    ) -> None:
+        """Write what belongs at the end, hand it to the reader, and close."""
         try:
             self.sink.write(self._encoder.end(interfaces, statistics))
-            await self.sink.empty(_FAREWELL_S)
+            await self.sink.empty(patience_s)
         finally:
+            self._settle()
             self.sink.close()
 
 

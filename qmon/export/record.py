@@ -16,7 +16,7 @@ import numpy as np
 
 from qmon.capture.following import End, FollowedVm
 from qmon.errors import QmonError
-from qmon.export.byte_sink import ReaderLeft
+from qmon.export.byte_sink import FAREWELL_S, ReaderLeft
 from qmon.export.capture_file import Output
 from qmon.merge import Merger
 from qmon.packets.batch import FrameBatch, Interface, Note, Statistics
@@ -179,7 +179,8 @@ async def record(
 ) -> Totals:
     """Record until it is enough, all VMs are over, nobody reads, or we are cancelled, which is an orderly end.
 
-    The captures are finished and the output is closed in any case. `notes` puts what happened into the output;
+    The captures are finished and the output is closed in any case, once a slow reader of it has taken everything; one
+    that was told to end waits a second for it. `notes` puts what happened into the output;
     `on_note` hears it anyway.
     """
     maps = [np.empty(0, np.uint16) for _ in sources]
@@ -187,11 +188,16 @@ async def record(
     try:
         end = await _until_over(recording)
     except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None:
-            task.uncancel()
-        end = End("interrupted")
-    return recording.totals(await _finish(recording, end))
+        _go_on()
+        return recording.totals(await _finish(recording, End("interrupted"), FAREWELL_S))
+    return recording.totals(await _finish(recording, end, None))
+
+
+def _go_on() -> None:
+    """Take a cancellation as an order to end, which is done in order."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()
 
 
 async def _until_over(recording: _Recording) -> End:
@@ -256,7 +262,7 @@ async def _wait(recording: _Recording, elapsed_s: float) -> None:
             one.cancel()
 
 
-async def _finish(recording: _Recording, end: End) -> End:
+async def _finish(recording: _Recording, end: End, patience_s: float | None) -> End:
     for source in recording.sources:
         await source.vm.finish()
     try:
@@ -267,9 +273,11 @@ async def _finish(recording: _Recording, end: End) -> End:
     except QmonError as problem:
         end = End("failed", problem)
     try:
-        await recording.output.close(recording.interfaces, recording.statistics())
+        await recording.output.close(recording.interfaces, recording.statistics(), patience_s)
     except ReaderLeft:
         pass
+    except asyncio.CancelledError:
+        _go_on()  # Somebody has waited long enough for a slow reader.
     except QmonError as problem:
         end = End("failed", end.error or problem)
     return end

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from qmon.export.byte_sink import ReaderLeft
+from qmon.export.byte_sink import FAREWELL_S, ReaderLeft
 from qmon.export.capture_file import CaptureFileOutput
 from qmon.packets.batch import NO_TIME, FrameBatch, Note
 from qmon.packets.files.source import CaptureFile
@@ -45,7 +45,7 @@ async def rewrite(capture: CaptureFile, batches: Iterator[FrameBatch], output: C
         pass
     finally:
         with suppress(ReaderLeft):
-            await output.close(tuple(capture.interfaces), capture.statistics)
+            await output.close(tuple(capture.interfaces), capture.statistics, FAREWELL_S)
 
 
 def _placed(capture: CaptureFile, batch: FrameBatch) -> list[tuple[int, Note]]:

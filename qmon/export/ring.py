@@ -115,10 +115,15 @@ class FileSeries:
     def push(self) -> None:
         """Do nothing: files take everything at once."""
 
-    async def close(self, interfaces: Sequence[Interface], statistics: Sequence[Statistics]) -> None:
+    async def close(
+        self,
+        interfaces: Sequence[Interface],
+        statistics: Sequence[Statistics],
+        patience_s: float | None = None,
+    ) -> None:
         """End the last file."""
         if self._file is not None:
-            await self._file.close(interfaces, statistics)
+            await self._file.close(interfaces, statistics, patience_s)
 
     def _fitting(self, batch: FrameBatch) -> int:
         """Count the frames that still belong into the open file."""
@@ -255,9 +260,14 @@ class FlightRecorder:
         while self._asked and self._asked[0][1] <= time.time_ns():
             self._write_out(self._asked.popleft()[0])
 
-    async def close(self, interfaces: Sequence[Interface], statistics: Sequence[Statistics]) -> None:
+    async def close(
+        self,
+        interfaces: Sequence[Interface],
+        statistics: Sequence[Statistics],
+        patience_s: float | None = None,
+    ) -> None:
         """Write out what was asked for, and forget the rest."""
-        del interfaces, statistics
+        del interfaces, statistics, patience_s
         for why, _ in self._asked:
             self._write_out(why)
         self._asked.clear()

@@ -1,7 +1,10 @@
 """`qmon events`: a stream of lines until Ctrl-C or the VM's end."""
 
 import asyncio
+import fcntl
 import json
+import os
+import select
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -12,21 +15,13 @@ from tests.lab.vm import LabVm
 
 
 async def listening(vm: LabVm, *words: str) -> Process:
-    """`qmon events` that has already printed its first event."""
+    """`qmon events` that has said that it listens."""
     program = [sys.executable, "-m", "qmon", "--vm", vm.qmp[0], "events", *words]
     process = await asyncio.create_subprocess_exec(*program, stdout=PIPE, stderr=PIPE)
-    assert process.stdout is not None
-    while True:
-        # It listens from some moment on; until then events go by.
-        await vm.qmp_raw("stop")
-        await vm.qmp_raw("cont")
-        try:
-            async with asyncio.timeout(0.2):
-                await process.stdout.readuntil(b"RESUME")
-                await process.stdout.readline()
-                return process
-        except TimeoutError:
-            assert process.returncode is None
+    assert process.stderr is not None
+    async with asyncio.timeout(20):
+        assert await process.stderr.readline() == b"listening for the VM's events; Ctrl-C ends it\n"
+    return process
 
 
 async def test_lines_until_the_vm_ends(qemu: Qemu) -> None:
@@ -51,6 +46,24 @@ async def test_ctrl_c_is_an_end_in_order(qemu_one: Qemu) -> None:
             _, err = await process.communicate()
         assert (process.returncode, err) == (0, b"")
         assert vm.running
+
+
+async def test_a_signal_is_heard_while_the_reader_takes_nothing(qemu_one: Qemu) -> None:
+    async with start_vm(qemu_one) as vm:
+        ours, its = os.pipe()
+        fcntl.fcntl(its, fcntl.F_SETPIPE_SZ, 4096)
+        program = [sys.executable, "-m", "qmon", "--vm", vm.qmp[0], "events"]
+        process = await asyncio.create_subprocess_exec(*program, stdout=its, stderr=PIPE)
+        assert process.stderr is not None
+        async with asyncio.timeout(20):
+            await process.stderr.readline()
+            while select.select([], [its], [], 0)[1]:
+                await vm.qmp_raw("stop")
+                await vm.qmp_raw("cont")
+            process.terminate()
+            assert await process.wait() == 0
+        os.close(ours)
+        os.close(its)
 
 
 async def test_a_killed_vm_is_not_an_end_in_order(qemu_one: Qemu) -> None:

@@ -22,7 +22,7 @@ def test_document_starts_with_its_schema_version(capsys: pytest.CaptureFixture[s
 
 
 def test_line_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    output.line({"text": "a\nb"})
+    output.data(output.compact({"text": "a\nb"}))
     printed = capsys.readouterr().out
     assert printed.count("\n") == 1
     assert json.loads(printed) == {"schema_version": 1, "text": "a\nb"}

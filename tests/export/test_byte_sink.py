@@ -1,5 +1,6 @@
 """Bytes on their way out: what was in a file before stays, and no reader is waited for."""
 
+import asyncio
 import fcntl
 import os
 import socket
@@ -10,6 +11,11 @@ from pathlib import Path
 import pytest
 
 from qmon.export.byte_sink import ByteSink, ReaderLeft
+from qmon.export.capture_file import open_file
+from qmon.export.lines import LineOutput
+from qmon.packets.batch import FrameBatch, Interface
+from qmon.packets.line_batches import text_form
+from qmon.packets.line_text import Style
 
 
 def by_tens(_: bytes, size: int) -> int:
@@ -56,3 +62,33 @@ def test_a_socket_that_nobody_reads_is_not_waited_for() -> None:
         with pytest.raises(ReaderLeft):
             sink.push()
         sink.close()
+
+
+async def test_what_a_slow_reader_has_not_taken_does_not_count_as_written() -> None:
+    ours, its = os.pipe()
+    lines = LineOutput(its, "utf-8", text_form(Style()))
+    file = await open_file("-", stdout=its, form="pcap")
+    for output in (lines, file):
+        output.packets(FrameBatch.from_frames([bytes(1000)] * 5000), [Interface("ü1")])
+        assert output.written == 5000
+        await output.close([Interface("ü1")], (), 0.01)
+        assert output.written < 5000
+    os.close(its)
+    with open(ours, "rb") as rest:
+        assert rest.read().count(b"\n") == lines.written
+
+
+async def test_a_slow_reader_is_waited_for() -> None:
+    ours, its = os.pipe()
+    file = await open_file("-", stdout=its, form="pcap")
+    file.packets(FrameBatch.from_frames([bytes(1000)] * 500), [Interface()])
+    async with asyncio.TaskGroup() as tasks:
+        closing = tasks.create_task(file.close([Interface()], ()))
+        size, taken = 24 + 500 * 1016, 0
+        while taken < size:
+            # The last bytes are taken once they are in the pipe.
+            assert taken >= size - (1 << 16) or not closing.done()
+            taken += len(await asyncio.to_thread(os.read, ours, 1000))
+    assert file.written == 500
+    os.close(ours)
+    os.close(its)
