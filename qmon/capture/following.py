@@ -29,6 +29,7 @@ from qmon.capture.attaching import FAREWELL_S, Attached, Attaching
 from qmon.capture.looking import Looking
 from qmon.capture.network_changes import link_of
 from qmon.capture.numbering import Numbering
+from qmon.capture.remembered import Remembered
 from qmon.capture.sent import SentFrames
 from qmon.capture.tapping import Netdevs, Tapping
 from qmon.capture.taps.tap import TapState
@@ -42,6 +43,7 @@ from qmon.monitor.hmp import UsernetStack
 from qmon.monitor.kinds import SENT_EVENT
 from qmon.monitor.session import Session
 from qmon.network.model import Network
+from qmon.packets.analysis.addresses import AddressBook
 from qmon.packets.batch import FrameBatch, Interface, Note
 
 
@@ -112,6 +114,7 @@ class FollowedVm:
         self._notes: list[Note] = []
         self._arrived = asyncio.Event()
         self._sent = SentFrames()
+        self._remembered = Remembered(None)
         self._on_frames: list[Callable[[FrameBatch], None]] = []
         self._stack = AsyncExitStack()
 
@@ -215,13 +218,21 @@ class FollowedVm:
         left, self._left = self._left, Polled()
         now = self._numbering.poll(self._capture) if self._capture else Polled()
         notes, self._notes = tuple(self._notes), []
-        names = [interface.name for interface in self._numbering.interfaces]
+        interfaces = self._numbering.interfaces
+        names = [interface.name for interface in interfaces]
         batches = tuple(self._sent.marked(batch, names) for batch in (*left.batches, *now.batches))
         polled = Polled(batches, (*left.notes, *now.notes, *notes))
-        for callback in tuple(self._on_frames):
-            for batch in polled.batches:
+        for batch in batches:
+            self._remembered.book.see(batch, interfaces)
+            for callback in tuple(self._on_frames):
                 callback(batch)
+        self._remembered.save()
         return polled
+
+    @property
+    def addresses(self) -> AddressBook:
+        """Which addresses the guest's MACs have, as far as any qmon has seen while this VM lives."""
+        return self._remembered.book
 
     def on_frames(self, callback: Callable[[FrameBatch], None]) -> Callable[[], None]:
         """Have `callback` see each batch that is polled, whoever polls; what is returned ends that.
@@ -252,6 +263,7 @@ class FollowedVm:
             self._life.cancel()
             await asyncio.wait([self._life])
         await self._end_capture()
+        self._remembered.save(at_once=True)
 
     def refresh(self) -> None:
         """Have the network asked for now rather than at the next turn."""
@@ -359,6 +371,7 @@ class FollowedVm:
 
     def _learn_vm(self, attached: Attached) -> Session:
         session = attached.session
+        self._remembered = Remembered(attached.pid)
         self.known = Known(
             attached.vm,
             attached.name,

@@ -74,13 +74,13 @@ def _address(word: str) -> str | None:
 
 
 async def _knock(context: Context, asked: _Asked, output: str) -> int:
-    from qmon.wire.guest import find_guest
+    from qmon.wire.guest import find_guest, speaking_to_guest
     from qmon.wire.knocking import knock as knock_at
-    from qmon.wire.opening import open_place, speaking
+    from qmon.wire.opening import open_place
 
     async with (
         open_place(context.target(), asked.netdev, may_send=leave(asked.yes)) as place,
-        speaking(place, asked.source, about=asked.address) as us,
+        speaking_to_guest(place, asked.source, asked.address) as us,
     ):
         guest = await find_guest(place, us, asked.address, six=asked.six)
         found = () if guest is None else await knock_at(place.wire, us, guest, asked.ports)

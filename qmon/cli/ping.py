@@ -92,12 +92,12 @@ def ping(
 
 
 async def _ping(context: Context, asked: _Asked) -> int:
-    from qmon.wire.guest import find_guest
-    from qmon.wire.opening import open_place, speaking
+    from qmon.wire.guest import find_guest, speaking_to_guest
+    from qmon.wire.opening import open_place
 
     async with (
         open_place(context.target(), asked.netdev, may_send=leave(asked.yes)) as place,
-        speaking(place, asked.source, about=asked.address) as us,
+        speaking_to_guest(place, asked.source, asked.address) as us,
     ):
         guest = await find_guest(place, us, asked.address, six=asked.six)
         if guest is None:

@@ -60,6 +60,13 @@ class Place:
         """Whether only the guest and QEMU's own stack are on this wire."""
         return self.netdev.type == "user" and len(self.nics) <= 1
 
+    @property
+    def seen4(self) -> set[str]:
+        """The IPv4 addresses that were seen in use on this wire."""
+        entries = self.vm.addresses.entries().items()
+        found = (one.address for (netdev, _), known in entries if netdev == self.netdev.id for one in known)
+        return {address for address in found if ":" not in address}
+
     async def allow_network(self, why: str) -> None:
         """Make sure that frames may be sent toward the network; `UsageError` where that was not allowed."""
         if self.alone or self.allowed:
@@ -142,14 +149,15 @@ def _ipv4(text: str | None) -> str | None:
 
 async def _made_up(place: Place, mac: str, about: str | None) -> Neighbour:
     subnet = place.subnet
-    if subnet is None and about is not None:
-        subnet = around(about)
+    near = about or min(place.seen4, default=None)
+    if subnet is None and near is not None:
+        subnet = around(near)
     if subnet is None:
         raise UsageError(
             f"no address on {place.netdev.id} is known that qmon could ask from",
             hint="Name one that nobody uses, in the guest's network: --source ADDR.",
         )
-    used = place.used | ({about} if about else set())
+    used = place.used | place.seen4 | ({about} if about else set())
     for number, address in enumerate(free_addresses(subnet, used)):
         if place.alone:
             return Neighbour(mac, address)
@@ -168,7 +176,7 @@ def refuse_impostor(place: Place, us: Neighbour, about: str | None) -> None:
     """Refuse to speak as the guest or as a router: that would take their place."""
     taken = {one.mac.lower() for one in place.network.nics if one.mac}
     own = place.subnet.own if place.subnet else frozenset()
-    if us.address in own or us.address in place.used or us.address == about:
+    if us.address in own or us.address in place.used | place.seen4 or us.address == about:
         raise UsageError(
             f"--source: {us.address} is in use: qmon does not speak as the guest or as its router"
         )

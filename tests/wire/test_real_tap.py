@@ -96,6 +96,7 @@ async def test_a_stream_between_two_vms(qemu: Qemu) -> None:
             "-device",
             "virtio-net-pci,netdev=s1,id=nic1,mac=52:54:00:00:00:02",
             name="b",
+            guest="linux",
         )
         async with other as two:
             await static_stream(one)
