@@ -16,7 +16,7 @@ from qmon.capture.tapping import NOTHING, Netdevs
 from qmon.capture.vm import DEFAULTS, CaptureOptions
 from qmon.errors import QmonError
 from qmon.monitor.address import Target
-from qmon.monitor.session import Session
+from qmon.monitor.protocol import Monitor
 from qmon.packets.batch import FrameBatch
 from qmon.packets.store.packet_store import PacketStore
 from qmon.snapshot import Snapshot, TimelineEntry
@@ -65,7 +65,7 @@ class Watch:
             self.poll()
 
     @property
-    def session(self) -> Session | None:
+    def session(self) -> Monitor | None:
         """The monitor, while there is one; changes to the VM go through it."""
         return self._vm.session
 

@@ -22,6 +22,7 @@ from qmon.errors import CannotAttach, Interrupted, QmonError, Refused, TimedOut
 from qmon.monitor import commands
 from qmon.monitor.address import Pid, Target
 from qmon.monitor.discovery import Vm, find
+from qmon.monitor.protocol import Monitor
 from qmon.monitor.session import Session
 
 FAREWELL_S = 2.0
@@ -35,7 +36,7 @@ _NOT_ATTACHED = (CannotAttach, Interrupted, TimedOut, Refused)
 class Attached:
     """A VM that was attached to: its monitor, and what that and its process said of it."""
 
-    session: Session
+    session: Monitor
     vm: Vm | None
     name: str | None
     pid: int | None
@@ -69,7 +70,7 @@ class Attaching:
         self.process = KnownProcess(pid) if pid else None
         return Attached(session, resolved.vm, name, pid, run_state)
 
-    async def again(self, lost: Session, filter_ids: Set[str]) -> Session | None:
+    async def again(self, lost: Monitor, filter_ids: Set[str]) -> Monitor | None:
         """Attach to the same VM; None when it is gone, or another one has its place.
 
         `filter_ids` are our filters in it, by which it is known where its process cannot be seen.
@@ -103,14 +104,14 @@ class Attaching:
             await asyncio.sleep(pause_s)
             pause_s = _longer(pause_s)
 
-    async def _try(self, lost: Session) -> Session | None:
+    async def _try(self, lost: Monitor) -> Monitor | None:
         try:
             return await Session.attach(lost.address)
         except _NOT_ATTACHED as problem:
             self._on_failure(problem.message)
             return None
 
-    async def _is_the_same(self, session: Session, filter_ids: Set[str]) -> bool:
+    async def _is_the_same(self, session: Monitor, filter_ids: Set[str]) -> bool:
         """Say whether a monitor is that of the VM that is captured; a session with another VM is closed."""
         same = False
         try:

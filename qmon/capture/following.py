@@ -41,7 +41,7 @@ from qmon.monitor.discovery import Vm
 from qmon.monitor.events import Event
 from qmon.monitor.hmp import UsernetStack
 from qmon.monitor.kinds import SENT_EVENT
-from qmon.monitor.session import Session
+from qmon.monitor.protocol import Monitor
 from qmon.network.model import Network
 from qmon.packets.analysis.addresses import AddressBook
 from qmon.packets.batch import FrameBatch, Interface, Note
@@ -102,7 +102,7 @@ class FollowedVm:
         self._options = options
         self._returns = returns
         self._usernet = usernet
-        self._session: Session | None = None
+        self._session: Monitor | None = None
         self._capture: VmCapture | None = None
         self._looking = Looking(self, usernet=usernet)
         self._life: asyncio.Task[None] | None = None
@@ -150,7 +150,7 @@ class FollowedVm:
     # What its user asks for
 
     @property
-    def session(self) -> Session | None:
+    def session(self) -> Monitor | None:
         """The monitor, while there is one; changes to the VM go through it."""
         return self._session if self.monitor is MonitorState.CONNECTED else None
 
@@ -295,7 +295,7 @@ class FollowedVm:
             if session is not None:
                 self._set_monitor(MonitorState.CONNECTED, "")
 
-    async def _while_connected(self, session: Session) -> str:
+    async def _while_connected(self, session: Monitor) -> str:
         """Keep the picture true until the monitor is lost; return why it was."""
         looking = self._looking
         with ExitStack() as hearing:
@@ -312,7 +312,7 @@ class FollowedVm:
                     task.cancel()
         return reason
 
-    async def _after_loss(self, lost: Session, reason: str) -> Session | None:
+    async def _after_loss(self, lost: Monitor, reason: str) -> Monitor | None:
         """Return the session to go on with, None where it is over."""
         assert self._capture is not None
         gone = f"the monitor was lost: {reason}"
@@ -335,7 +335,7 @@ class FollowedVm:
         await self._capture.hear_out()
         return self._capture.shut_down
 
-    async def _after_end(self, what: str) -> Session | None:
+    async def _after_end(self, what: str) -> Monitor | None:
         """The VM is gone: finish its capture; then wait for another in its place, or say why it is over."""
         assert self._capture is not None
         await self._capture.hear_out()
@@ -349,7 +349,7 @@ class FollowedVm:
         self._finish_with(End(reason, None if orderly else QmonError(reason, hint=hint)))
         return None
 
-    async def _return(self) -> Session | None:
+    async def _return(self) -> Monitor | None:
         """Wait for a VM where the last one was; None where that one cannot come back."""
         attached = await self._attaching.another()
         if attached is None:
@@ -369,7 +369,7 @@ class FollowedVm:
         self._over.set()
         self._arrived.set()
 
-    def _learn_vm(self, attached: Attached) -> Session:
+    def _learn_vm(self, attached: Attached) -> Monitor:
         session = attached.session
         self._remembered = Remembered(attached.pid)
         self.known = Known(
@@ -395,7 +395,7 @@ class FollowedVm:
             self.monitor, self.monitor_note = state, note
             self.version += 1
 
-    async def _begin_capture(self, session: Session) -> VmCapture:
+    async def _begin_capture(self, session: Monitor) -> VmCapture:
         return await VmCapture(session, self.known.vm, self._options).__aenter__()
 
     async def _end_capture(self) -> None:

@@ -14,8 +14,9 @@ from typing import Protocol
 from qmon.capture.network_changes import NetworkChanges
 from qmon.errors import Interrupted, QmonError
 from qmon.monitor import commands
+from qmon.monitor.events import Event
 from qmon.monitor.hmp import UsernetStack, parse_usernet
-from qmon.monitor.session import Event, Session
+from qmon.monitor.protocol import Monitor
 from qmon.network.inspect import inspect, network_text, usernet_text
 from qmon.network.model import Network
 
@@ -83,7 +84,7 @@ class Looking:
         """Look now rather than at the next turn, and at everything."""
         self._asked.set()
 
-    async def run(self, session: Session) -> None:
+    async def run(self, session: Monitor) -> None:
         """Look until cancelled."""
         loop = asyncio.get_running_loop()
         thorough = True
@@ -97,7 +98,7 @@ class Looking:
             await asyncio.sleep(max(_SHORTEST_S, took_s * (_SHARE - 1)))
             thorough = await self._wait(LOOK_EVERY_S - took_s)
 
-    async def hear(self, session: Session) -> None:
+    async def hear(self, session: Monitor) -> None:
         """Follow the VM's events until cancelled."""
         async for event in session.events():
             if event.name in _RUN_STATE_EVENTS:
@@ -106,7 +107,7 @@ class Looking:
                 self.ask()
 
     def hear_change(self, event: Event) -> None:
-        """Take what `Session.on_change` delivers."""
+        """Take what `Monitor.on_change` delivers."""
         self.changes.hear(event)
         self.ask()
 
@@ -120,10 +121,10 @@ class Looking:
         self._asked.clear()
         return True
 
-    async def _look_at_run_state(self, session: Session) -> None:
+    async def _look_at_run_state(self, session: Monitor) -> None:
         self._learner.learn(run_state=await commands.query_status(session))
 
-    async def _look_at_network(self, session: Session, *, thorough: bool) -> None:
+    async def _look_at_network(self, session: Monitor, *, thorough: bool) -> None:
         looked = self.changes.looking("netdev", "NIC")
         before = self._learner.ways()
         text = await network_text(session)
@@ -136,7 +137,7 @@ class Looking:
         looked()
         await self._learner.follow(self._network, text, before)
 
-    async def _look_at_usernet(self, session: Session) -> None:
+    async def _look_at_usernet(self, session: Monitor) -> None:
         if self._network is None or not any(one.type == "user" for one in self._network.netdevs):
             return
         looked = self.changes.looking("forward")

@@ -66,7 +66,7 @@ class NetworkChanges:
         self._told: list[_Told] = []
 
     def hear(self, event: Event) -> None:
-        """Take what `Session.on_change` delivers."""
+        """Take what `Monitor.on_change` delivers."""
         told = _told(event)
         if told is not None:
             self._say("change", plain(told.text), event.time_ns or None)
@@ -129,7 +129,7 @@ def _spelt(one: Forward) -> str:
 
 
 def link_of(event: Event) -> tuple[str, bool] | None:
-    """Return the NIC or netdev whose link an event of `Session.on_change` tells of, and whether it is up now."""
+    """Return the NIC or netdev whose link an event of `Monitor.on_change` tells of, and whether it is up now."""
     command, arguments = event.data.get("command"), event.data.get("arguments")
     if not isinstance(arguments, dict):
         return None

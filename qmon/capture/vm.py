@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from qmon.monitor.discovery import Vm
-    from qmon.monitor.session import Event, Session
+    from qmon.monitor.events import Event
+    from qmon.monitor.protocol import Monitor
 
 __all__ = ["DEFAULTS", "LIMIT_BYTES", "CaptureOptions", "Polled", "TapState", "VmCapture"]
 
@@ -88,7 +89,7 @@ class Polled:
 class VmCapture:
     """The capture of one VM, as `async with`; leaving removes every tap, and one more `poll` gives the rest."""
 
-    def __init__(self, session: Session, vm: Vm | None = None, options: CaptureOptions = DEFAULTS) -> None:
+    def __init__(self, session: Monitor, vm: Vm | None = None, options: CaptureOptions = DEFAULTS) -> None:
         self.clock = Clock(steady=vm is None or "-icount" not in vm.argv, tick_ns=kernel.write_tick_ns())
         self.swept: Swept | None = None
         self.shut_down = False
@@ -149,7 +150,7 @@ class VmCapture:
         )
 
     @property
-    def session(self) -> Session:
+    def session(self) -> Monitor:
         """The monitor the taps were made through; a new one after `rebind`."""
         return self._session
 
@@ -205,7 +206,7 @@ class VmCapture:
         if self._hearing is not None:
             await asyncio.wait([self._hearing], timeout=_HEARING_S)
 
-    async def rebind(self, session: Session) -> None:
+    async def rebind(self, session: Monitor) -> None:
         """Go on with a new session on the same VM, after the old one was lost; taps are not touched."""
         assert self._tasks is not None
         assert self._hearing is not None
@@ -383,7 +384,7 @@ class VmCapture:
 
     # The time line
 
-    async def _hear_events(self, session: Session) -> None:
+    async def _hear_events(self, session: Monitor) -> None:
         async for event in session.events():
             self._hear(event)
             if self._options.events:

@@ -17,7 +17,7 @@ from qmon.network import cable as cables
 from qmon.text import plain
 
 if TYPE_CHECKING:
-    from qmon.monitor.session import Session
+    from qmon.monitor.protocol import Monitor
 
 _REACHABLE = ("free", "shared")
 
@@ -89,7 +89,7 @@ async def _uncable(context: Context, name: str, timeout_s: float, manner: Manner
     manner.tell(said, {"cable": name, "vms": [vm for vm, _ in found]})
 
 
-async def _ends(context: Context, name: str, stack: AsyncExitStack) -> list[tuple[str, Session]]:
+async def _ends(context: Context, name: str, stack: AsyncExitStack) -> list[tuple[str, Monitor]]:
     from qmon.monitor.discovery import listed
 
     named = list(context.vms) or [f"pid:{vm.pid}" for vm in await listed() if vm.state in _REACHABLE]

@@ -16,7 +16,7 @@ from qmon.errors import UsageError
 if TYPE_CHECKING:
     from qmon.monitor.address import Target
     from qmon.monitor.discovery import Resolved
-    from qmon.monitor.session import Session
+    from qmon.monitor.protocol import Monitor
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +53,13 @@ class Context:
         return await find(self.target())
 
     @asynccontextmanager
-    async def attach(self) -> AsyncIterator[Session]:
+    async def attach(self) -> AsyncIterator[Monitor]:
         """Attach to the VM's monitor for the length of the block."""
         async with self.attach_to(self.target()) as session:
             yield session
 
     @asynccontextmanager
-    async def attach_to(self, target: Target | None) -> AsyncIterator[Session]:
+    async def attach_to(self, target: Target | None) -> AsyncIterator[Monitor]:
         """Attach to the monitor of a VM that was named otherwise for the length of the block."""
         from qmon.monitor.address import TcpAddress, UnixAddress
         from qmon.monitor.discovery import find

@@ -12,7 +12,7 @@ from qmon.cli import output as out
 from qmon.cli.context import Context
 from qmon.errors import QmonError
 from qmon.monitor.commands import query_name
-from qmon.monitor.session import Session
+from qmon.monitor.protocol import Monitor
 from qmon.network.answering import WAIT_S, wait_answer
 from qmon.network.ssh import NEW_FORWARD, forwarded_ssh, ssh_forward, ssh_words
 
@@ -79,7 +79,7 @@ async def _ssh(
         return await _run(ssh_words(forward, await _name(session), user=user, words=words))
 
 
-async def _name(session: Session) -> str:
+async def _name(session: Monitor) -> str:
     """Return a name for the VM that ssh takes: its own, else its pid."""
     return re.sub(r"[^\w.-]", "_", await query_name(session) or f"pid-{session.peer_pid}")
 

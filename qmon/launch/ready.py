@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from qmon.errors import CannotAttach
 from qmon.monitor import commands
 from qmon.monitor.address import UnixAddress
+from qmon.monitor.protocol import Monitor
 from qmon.monitor.session import Session
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class EndedEarly(Exception):
     """QEMU ended before it could be attached to; what it had to say it has said on its stderr."""
 
 
-async def attach_when_ready(owned: OwnedQemu, *, share: bool = True) -> Session:
+async def attach_when_ready(owned: OwnedQemu, *, share: bool = True) -> Monitor:
     """Return a session with the monitor of a QEMU that was started; `EndedEarly` if it ends before."""
     while not owned.monitor.exists():
         if owned.status is not None:
@@ -60,7 +61,7 @@ async def _ended_soon(owned: OwnedQemu) -> bool:
     return True
 
 
-async def ptys(session: Session) -> tuple[tuple[str, str], ...]:
+async def ptys(session: Monitor) -> tuple[tuple[str, str], ...]:
     """Return the character devices that are a pty: their label and the path of its other side."""
     found = await commands.query_chardev(session)
     return tuple(

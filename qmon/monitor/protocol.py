@@ -6,20 +6,23 @@ Owns the contract between those who ask and those who carry. Must never know a c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
+    from qmon.monitor.address import Address
     from qmon.monitor.events import Event, EventStream
     from qmon.monitor.schema import Schema
     from qmon.monitor.version import Version
 
 
 class Monitor(Protocol):
-    """An attached monitor; `str(address)` is how its user would name it."""
+    """An attached monitor."""
 
     @property
-    def address(self) -> object:
-        """Where it was reached."""
+    def address(self) -> Address:
+        """Where it was reached; as text, how a user would name it."""
 
     @property
     def version(self) -> Version:
@@ -65,11 +68,24 @@ class Monitor(Protocol):
     def on_handover(self, callback: Callable[[], None]) -> None:
         """Have `callback` called when events may have been missed."""
 
+    async def announce(self, frames: Mapping[str, object]) -> None:
+        """Tell every qmon on this monitor, this one too, of frames that are about to be sent (`capture.sent`)."""
+
     async def wait_lost(self) -> str:
         """Wait until the monitor is gone for good; return why."""
 
+    @property
+    def lost_reason(self) -> str | None:
+        """Why the monitor is gone for good, or None while it is there."""
+
     async def close(self) -> None:
-        """Leave the monitor; the VM is not touched."""
+        """Leave the monitor, as the end of an `async with` does; the VM is not touched."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
     # What the transport can do
 

@@ -18,7 +18,7 @@ from qmon.network.options import parse_netdev
 from qmon.network.surroundings import surroundings
 
 if TYPE_CHECKING:
-    from qmon.monitor.session import Session
+    from qmon.monitor.protocol import Monitor
 
 _PASSED_ON = "human-monitor-command"
 
@@ -65,7 +65,7 @@ TABLE = (
 )
 
 
-async def danger_of(session: Session, command: str, arguments: Mapping[str, object] | None) -> str | None:
+async def danger_of(session: Monitor, command: str, arguments: Mapping[str, object] | None) -> str | None:
     """Say what a QMP command would do to this VM that should be asked first, None if nothing is known of it."""
     given = arguments or {}
     if command == _PASSED_ON:
@@ -78,7 +78,7 @@ async def danger_of(session: Session, command: str, arguments: Mapping[str, obje
     return await _of_netdev(session, given) if command == "netdev_add" else None
 
 
-async def danger_of_line(session: Session, line: str) -> str | None:
+async def danger_of_line(session: Monitor, line: str) -> str | None:
     """Say what a line of the human monitor would do to this VM that should be asked first, None if nothing is known."""
     words = line.split()
     for row in TABLE:
@@ -95,12 +95,12 @@ async def danger_of_line(session: Session, line: str) -> str | None:
     return None
 
 
-def _holds(row: Danger, session: Session) -> bool:
+def _holds(row: Danger, session: Monitor) -> bool:
     version = (session.version.major, session.version.minor)
     return row.since <= version < row.before
 
 
-async def _of_netdev(session: Session, arguments: Mapping[str, object]) -> str | None:
+async def _of_netdev(session: Monitor, arguments: Mapping[str, object]) -> str | None:
     try:
         hazards.check_netdev(arguments, session.version, await surroundings(session.peer_pid))
     except Refused as refused:
@@ -108,6 +108,6 @@ async def _of_netdev(session: Session, arguments: Mapping[str, object]) -> str |
     return None
 
 
-async def _of_removal(session: Session, id_: str) -> str | None:
+async def _of_removal(session: Monitor, id_: str) -> str | None:
     netdev = build(parse_network(await network_text(session))).netdev(id_)
     return None if netdev is None else hazards.lasting(netdev.type)

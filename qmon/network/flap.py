@@ -13,11 +13,11 @@ from qmon.network.change import plan_set_link
 from qmon.network.steps import to_the_end
 
 if TYPE_CHECKING:
-    from qmon.monitor.session import Session
+    from qmon.monitor.protocol import Monitor
 
 
 async def flap(
-    session: Session, nic: str, *, every_s: float, for_s: float | None, on_turn: Callable[[bool], None]
+    session: Monitor, nic: str, *, every_s: float, for_s: float | None, on_turn: Callable[[bool], None]
 ) -> None:
     """Pull a NIC's cable every `every_s` seconds for half of that time, until `for_s` have passed or for ever.
 

@@ -17,7 +17,7 @@ from qmon.network.forward import add_forwards, list_forwards, remove_forwards
 from qmon.network.steps import to_the_end
 
 if TYPE_CHECKING:
-    from qmon.monitor.session import Session
+    from qmon.monitor.protocol import Monitor
     from qmon.network.model import Forward
 
 SSH_PORT = 22
@@ -25,14 +25,14 @@ NEW_FORWARD = f"127.0.0.1:0:{SSH_PORT}"
 _HERE = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "::1"}
 
 
-async def ssh_forward(session: Session, netdev: str | None) -> Forward | None:
+async def ssh_forward(session: Monitor, netdev: str | None) -> Forward | None:
     """Return a forward to the guest's ssh port that is there, None if there is none."""
     found = (one for one in await list_forwards(session) if netdev in (None, one.netdev))
     return next((one for one in found if (one.protocol, one.guest_port) == ("tcp", SSH_PORT)), None)
 
 
 @asynccontextmanager
-async def forwarded_ssh(session: Session, netdev: str | None, *, keep: bool) -> AsyncIterator[Forward]:
+async def forwarded_ssh(session: Monitor, netdev: str | None, *, keep: bool) -> AsyncIterator[Forward]:
     """Yield the forward to the guest's ssh port: one that is there, else a new one, which goes unless `keep`."""
     there = await ssh_forward(session, netdev)
     if there is not None:
@@ -46,7 +46,7 @@ async def forwarded_ssh(session: Session, netdev: str | None, *, keep: bool) -> 
             await to_the_end(_remove(session, made))
 
 
-async def _remove(session: Session, made: Forward) -> None:
+async def _remove(session: Monitor, made: Forward) -> None:
     try:
         await remove_forwards(session, f"{made.host_address}:{made.host_port}", netdev=made.netdev)
     except Interrupted:

@@ -28,7 +28,7 @@ from qmon.tui.dialogs.menu import Choice, MenuDialog
 from qmon.tui.network_lines import TreeLine, details
 
 if TYPE_CHECKING:
-    from qmon.monitor.session import Session
+    from qmon.monitor.protocol import Monitor
     from qmon.watch import Watch
 
 UNPLUG_TIMEOUT_S = 30.0
@@ -40,7 +40,7 @@ class Intent:
 
     question: str
     commands: tuple[Command, ...]
-    act: Callable[[Session], Awaitable[object]]
+    act: Callable[[Monitor], Awaitable[object]]
     done: str | Callable[[object], str]
     warning: str = ""
     patience: str = ""
@@ -63,7 +63,7 @@ class ChangeDialogs:
         self._screen = screen
         self._watch = watch
 
-    def _session(self) -> Session:
+    def _session(self) -> Monitor:
         session = self._watch.session
         if session is None:
             raise Refused("the monitor is disconnected", hint="the dashboard reconnects by itself")
@@ -250,7 +250,7 @@ class ChangeDialogs:
         word = "up" if up else "down"
         commands = await change.plan_set_link(self._session(), nic.id, up)
 
-        async def act(session: Session) -> None:
+        async def act(session: Monitor) -> None:
             await change.set_link(session, nic.id, up)
             self._watch.note_link(nic.id, up)
 
@@ -288,7 +288,7 @@ class ChangeDialogs:
             intent = await self._forward_removal(session, subject)
         await self._carry_out(intent)
 
-    async def _forward_removal(self, session: Session, forward: Forward) -> Intent:
+    async def _forward_removal(self, session: Monitor, forward: Forward) -> Intent:
         suffix = "/udp" if forward.protocol.lower() == "udp" else ""
         rule = f"{forward.host_address or '*'}:{forward.host_port}{suffix}"
         return Intent(

@@ -25,7 +25,7 @@ from textual.widgets import Input, Static
 from qmon import text
 from qmon.errors import QmonError, UsageError
 from qmon.monitor.arguments import json_object, qmp_arguments
-from qmon.monitor.session import Session
+from qmon.monitor.protocol import Monitor
 from qmon.network.dangers import danger_of, danger_of_line
 from qmon.tui.dialogs.confirm import ConfirmDialog
 from qmon.tui.moment import Moment, Pane
@@ -181,13 +181,13 @@ class MonitorPane(Vertical, Pane):
     """
 
     def __init__(
-        self, session: Callable[[], Session | None], sent: Callable[[str], None], *, id: str | None = None
+        self, session: Callable[[], Monitor | None], sent: Callable[[str], None], *, id: str | None = None
     ) -> None:
         super().__init__(id=id)
         self._session = session
         self._sent = sent
         self.mode = "hmp"
-        self._learnt_from: Session | None = None
+        self._learnt_from: Monitor | None = None
         self._names: dict[str, tuple[str, ...]] = {}
         self.transcript = Transcript()
         self._prompt = Prompt()
@@ -267,7 +267,7 @@ class MonitorPane(Vertical, Pane):
             if reply:
                 self.transcript.add(reply)
 
-    async def _agreed(self, session: Session, mode: str, line: str) -> bool:
+    async def _agreed(self, session: Monitor, mode: str, line: str) -> bool:
         """Ask before a line that is known to end this VM, or to hold it up."""
         try:
             danger = await (
@@ -284,7 +284,7 @@ class MonitorPane(Vertical, Pane):
         return False
 
 
-async def _hmp_names(session: Session) -> tuple[str, ...]:
+async def _hmp_names(session: Monitor) -> tuple[str, ...]:
     names = []
     for line in (await session.hmp("help")).splitlines():
         head = line.split(" ", 1)[0]
@@ -303,7 +303,7 @@ _COMMON_HMP = (
 )
 
 
-async def _qmp_names(session: Session) -> tuple[str, ...]:
+async def _qmp_names(session: Monitor) -> tuple[str, ...]:
     return tuple(sorted(await session.commands()))
 
 
@@ -330,6 +330,6 @@ def parse_qmp(line: str) -> tuple[str, dict[str, object] | None]:
     return command, arguments
 
 
-async def _qmp(session: Session, line: str) -> str:
+async def _qmp(session: Monitor, line: str) -> str:
     command, arguments = parse_qmp(line)
     return json.dumps(await session.execute(command, arguments), indent=2)
