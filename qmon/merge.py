@@ -8,6 +8,7 @@ one source or change their times, read a clock, or drop anything.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -74,22 +75,28 @@ class Merger:
         text = f"{note.text} (at {clock(note.time_ns)})"
         return Note(self._reached_ns, text, note.kind, note.interface)
 
-    def _frames(self, limit: int) -> FrameBatch | None:
-        ready = []
-        for source in self._sources:
-            if not source.batches:
-                continue
-            batch = FrameBatch.concatenate(source.batches)
-            count = _leading(batch, limit)
-            source.batches = [batch.select(slice(count, None))] if count < len(batch) else []
-            if count:
-                ready.append(batch.select(slice(0, count)) if count < len(batch) else batch)
+    def _frames(self, limit: int) -> list[FrameBatch]:
+        ready = [frames for source in self._sources if (frames := _until(source, limit))]
         if len(ready) < 2:
-            return ready[0] if ready else None
-        joined = FrameBatch.concatenate(ready)
+            return ready[0] if ready else []
         # A source's own order is kept even where its clock was set back between two epochs.
-        keys = np.concatenate([np.maximum.accumulate(batch.time_ns) for batch in ready])
-        return joined.select(np.argsort(keys, kind="stable"))
+        keys = np.concatenate(
+            [np.maximum.accumulate(np.concatenate([one.time_ns for one in frames])) for frames in ready]
+        )
+        joined = FrameBatch.concatenate([batch for frames in ready for batch in frames])
+        return [joined.select(np.argsort(keys, kind="stable"))]
+
+
+def _until(source: _Source, limit: int) -> list[FrameBatch]:
+    """Take from a source the frames before the first one that is later than `limit`, in the batches they came in."""
+    for number, batch in enumerate(source.batches):
+        count = _leading(batch, limit)
+        if count < len(batch):
+            ready = source.batches[:number] + ([batch.select(slice(0, count))] if count else [])
+            source.batches = [batch.select(slice(count, None)), *source.batches[number + 1 :]]
+            return ready
+    ready, source.batches = source.batches, []
+    return ready
 
 
 def _leading(batch: FrameBatch, limit: int) -> int:
@@ -98,18 +105,16 @@ def _leading(batch: FrameBatch, limit: int) -> int:
     return int(late[0]) if len(late) else len(batch)
 
 
-def _between(frames: FrameBatch | None, notes: Sequence[Note]) -> list[FrameBatch | Note]:
+def _between(batches: Sequence[FrameBatch], notes: Sequence[Note]) -> list[FrameBatch | Note]:
     """Put each note before the first frame that is later than it."""
-    if frames is None:
-        return list(notes)
     items: list[FrameBatch | Note] = []
-    done = 0
-    for note in notes:
-        count = max(done, _leading(frames, note.time_ns))
-        if count > done:
-            items.append(frames.select(slice(done, count)))
-            done = count
-        items.append(note)
-    if done < len(frames):
-        items.append(frames.select(slice(done, None)))
-    return items
+    waiting = deque(notes)
+    for batch in batches:
+        done = 0
+        while waiting and (count := max(done, _leading(batch, waiting[0].time_ns))) < len(batch):
+            if count > done:
+                items.append(batch.select(slice(done, count)))
+                done = count
+            items.append(waiting.popleft())
+        items.append(batch.select(slice(done, None)) if done else batch)
+    return [*items, *waiting]

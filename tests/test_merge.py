@@ -80,3 +80,22 @@ def test_everything_comes_out_once_and_in_order(sources: list[list[int]], random
         merger.add(number, batch(sorted(stamps), number), (), complete_until=100)
     assert times(merger.take(None)) == sorted(time for stamps in sources for time in stamps)
     assert len(merger) == 0
+
+
+def test_a_lone_sources_batches_are_handed_on_as_they_are() -> None:
+    merger = Merger(1)
+    batches = [batch([1, 2]), batch([3, 6]), batch([7])]
+    for one in batches:
+        merger.add(0, one, (), complete_until=5)
+    merger.add(0, None, [Note(4, "stop"), Note(9, "later")], complete_until=5)
+    first = merger.take(5)
+    assert first[0] is batches[0]
+    assert [len(item) if isinstance(item, FrameBatch) else item.text for item in first] == [
+        2,
+        1,
+        "stop",
+        1,
+        1,
+    ]
+    assert first[4] is batches[2]
+    assert times(merger.take(None)) == [9]

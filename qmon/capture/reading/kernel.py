@@ -61,6 +61,7 @@ class WriteWatch:
 
     def __init__(self) -> None:
         self.fd = _checked(_libc.inotify_init1(_IN_NONBLOCK | _IN_CLOEXEC))
+        self.paused = False
         self._watches: dict[int, int] = {}
 
     def __repr__(self) -> str:
@@ -68,14 +69,33 @@ class WriteWatch:
 
     def add(self, fd: int) -> None:
         """Watch the file behind a descriptor of ours (it needs no name: /proc leads to its inode)."""
-        path = f"/proc/self/fd/{fd}".encode()
-        self._watches[fd] = _checked(_libc.inotify_add_watch(self.fd, path, _IN_MODIFY))
+        self.resume()
+        self._watches[fd] = self._add(fd)
 
     def remove(self, fd: int) -> None:
         """Watch it no longer."""
         watch = self._watches.pop(fd, None)
-        if watch is not None:
+        if watch is not None and not self.paused:
             _checked(_libc.inotify_rm_watch(self.fd, watch))
+
+    def pause(self) -> None:
+        """Spare the writers the notification, a tenth of what a write costs, while nobody waits for it."""
+        if not self.paused:
+            self.paused = True
+            for watch in self._watches.values():
+                _checked(_libc.inotify_rm_watch(self.fd, watch))
+
+    def resume(self) -> bool:
+        """Watch again; return whether writes may have gone unnoticed until now. OSError as of `add`."""
+        if not self.paused:
+            return False
+        self._watches = {fd: self._add(fd) for fd in self._watches}
+        self.paused = False
+        return True
+
+    def _add(self, fd: int) -> int:
+        path = f"/proc/self/fd/{fd}".encode()
+        return _checked(_libc.inotify_add_watch(self.fd, path, _IN_MODIFY))
 
     def clear(self) -> bool:
         """Forget what was signalled so far; return whether anything was."""

@@ -5,7 +5,8 @@ meanwhile, into memory that has a bound. So a thread reads, dates and orders wha
 the consumer takes it. After each turn the thread is
 
   eager    the VM's clock is not known yet: it turns again as soon as the kernel tells of a write
-  busy     frames came in this turn: a short pause, so that the next turn takes many at once
+  busy     frames came in this turn: a short pause, so that the next turn takes many at once. No write is told of, for
+           that would cost the VM
   behind   not all that is there could be read in one turn: no pause
   full     the consumer has not taken what there is: nothing is read until it does, and QEMU's memory fills to its
            bound. What becomes of the channels is looked for all the same
@@ -270,14 +271,25 @@ class Reader:
             self._retire_read()
             troubled = self._look_for_trouble()
             behind, eager = intake.behind, intake.clock.current.offset is None
+            busy = behind or (bool(batches) and not eager)
+            wakes = not busy and self._watch_again()
+            if busy:
+                self._writes.pause()
             pause_s = SOON_S if intake.pending else HOST_S if self._host_frames.in_use else IDLE_S
         if self._put(batches, None if behind else began - settled):
             self._call(self._on_arrival)
         if troubled:
             self._call(self._on_trouble)
-        if behind:
-            return 0.0, False
-        return (PACE_S, False) if batches and not eager else (pause_s, True)
+        if busy:
+            return (0.0 if behind else PACE_S), False
+        return (pause_s, True) if wakes else (SOON_S, False)
+
+    def _watch_again(self) -> bool:
+        """Say whether every write is told of from now on; not yet where one may just have been missed."""
+        try:
+            return not self._writes.resume()
+        except OSError:
+            return False  # Others watch as many files as the kernel allows. It is looked for writes often instead.
 
     def _put(self, batches: Sequence[FrameBatch], complete_until: int | None) -> bool:
         """Lay frames on the shelf; return whether the consumer must be told."""

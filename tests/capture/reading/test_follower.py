@@ -98,6 +98,31 @@ def test_a_watch_tells_of_writes(memory: int) -> None:
     os.close(memory)
 
 
+def test_a_watch_that_pauses_costs_the_writer_nothing_and_says_what_it_may_have_missed(memory: int) -> None:
+    watch = kernel.WriteWatch()
+    watch.add(memory)
+    assert not watch.resume()
+    watch.pause()
+    watch.pause()
+    watch.clear()
+    writer = os.open(f"/proc/self/fd/{memory}", os.O_WRONLY)
+    os.write(writer, b"x")
+    assert not watch.clear()
+    assert watch.resume()
+    assert not watch.resume()
+    os.write(writer, b"x")
+    assert watch.clear()
+    watch.pause()
+    watch.remove(memory)
+    assert watch.resume()
+    watch.clear()
+    os.write(writer, b"x")
+    assert not watch.clear()
+    os.close(writer)
+    watch.close()
+    os.close(memory)
+
+
 def test_catching_up_is_not_being_stuck(memory: int, monkeypatch: pytest.MonkeyPatch) -> None:
     follower = Follower(memory)
     os.write(memory, HEADER)
