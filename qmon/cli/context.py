@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qmon.cli import output
 from qmon.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,11 +62,11 @@ class Context:
     @asynccontextmanager
     async def attach_to(self, target: Target | None) -> AsyncIterator[Monitor]:
         """Attach to the monitor of a VM that was named otherwise for the length of the block."""
-        from qmon.monitor.address import TcpAddress, UnixAddress
         from qmon.monitor.discovery import find
         from qmon.monitor.session import Session
 
-        # Whose socket it is need not be known to talk to it, and would have to be looked for in all of /proc.
-        address = target if isinstance(target, UnixAddress | TcpAddress) else (await find(target)).address
-        async with await Session.attach(address) as session:
+        found = await find(target)
+        if found.waits:
+            output.talk("the VM was waiting for its monitor's first client: attaching starts it")
+        async with await Session.attach(found.address) as session:
             yield session

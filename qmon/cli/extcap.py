@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -124,7 +127,18 @@ def _answer_filter(expression: str) -> None:
 def _capture(interface: str, asked: dict[str, Any]) -> int:
     if asked["fifo"] is None:
         raise UsageError("--capture needs --fifo")
-    return output.run(_captured(interface, asked))
+    try:
+        return output.run(_captured(interface, asked))
+    except Exception:
+        _let_go(asked["fifo"])
+        raise
+
+
+def _let_go(fifo: str) -> None:
+    """Open a FIFO for a moment, so that who waits at it (dumpcap) finds its end; none that nobody reads."""
+    with suppress(OSError):
+        if Path(fifo).is_fifo():
+            os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
 
 
 async def _captured(interface: str, asked: dict[str, Any]) -> int:

@@ -67,9 +67,9 @@ class ByteSink:
 
     @classmethod
     def open_regular(cls, path: str, whole: Callable[[Bytes, int], int]) -> ByteSink:
-        """Create or overwrite a file; a terminal is refused."""
+        """Create or overwrite a file; a terminal is refused. Root's own files are for root alone, others by umask."""
         try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOCTTY, 0o644)
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOCTTY, _mode())
         except OSError as problem:
             raise UsageError(f"cannot write {path}: {problem.strerror}") from problem
         if os.isatty(fd):
@@ -208,6 +208,14 @@ class Untaken:
         )
         self._batches.clear()
         return lost
+
+
+def _mode() -> int:
+    """Return what a new file may be: packets hold passwords, and root sees those of everybody's VMs.
+
+    Under sudo it is the user who asks, and who would not be able to read the file.
+    """
+    return 0o600 if os.geteuid() == 0 and os.environ.get("SUDO_UID", "0") == "0" else 0o666
 
 
 def _position(fd: int) -> int:

@@ -41,14 +41,23 @@ class Installed:
 def install() -> Installed:
     """Put the launcher where this Wireshark looks; `QmonError` if none of its folders takes it."""
     ask = _wireshark()
-    candidates = folders(ask("--version"), ask("-G folders"))
+    version, listing = ask("--version"), ask("-G folders")
+    candidates, systems = folders(version, listing), _systems(listing)
     _remove(
         candidates
     )  # One left in another folder, by an older Wireshark's time, would be listed in its place.
     tried: list[str] = []
+    taken: Path | None = None
     for folder in candidates:
+        if taken is not None and folder in systems:
+            # What is there for everybody is changed on purpose, not because a personal name is taken.
+            raise QmonError(
+                f"{taken}: another program lies there",
+                hint="Move it away, then run qmon extcap --install again.",
+            )
         launcher = folder / LAUNCHER
         if launcher.exists():
+            taken = launcher
             tried.append(f"{launcher}: another program lies there")
             continue
         try:
@@ -94,6 +103,12 @@ def _folders(version: str, listing: str) -> Iterator[Path]:
     else:
         yield from (*ours, library)
     yield from (path for what, path in named if "personal" not in what)
+
+
+def _systems(listing: str) -> frozenset[Path]:
+    """Return the folders that are there for all users of this host."""
+    named = ((found["what"].lower(), Path(found["path"])) for found in _FOLDER.finditer(listing))
+    return frozenset(path for what, path in named if "personal" not in what)
 
 
 def launcher_text() -> str:

@@ -120,6 +120,12 @@ class Resolved:
     address: Address
     vm: Vm | None
 
+    @property
+    def waits(self) -> bool:
+        """Whether the VM has not started, and will when somebody attaches to this monitor."""
+        monitors = () if self.vm is None else self.vm.monitors
+        return any(one.address == self.address and one.state == "waiting" for one in monitors)
+
 
 def list_vms() -> list[Vm]:
     """Return the VMs that run here, by pid.

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import select
 import subprocess
 import sys
 import threading
@@ -48,6 +49,22 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 async def vm(qemu_one: Qemu) -> AsyncIterator[LabVm]:
     async with start_vm(qemu_one, guest="ipxe", name=NAME) as running:
         yield running
+
+
+async def test_who_waits_for_a_capture_that_fails_is_let_go(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    # As dumpcap does it: opened without waiting for the writer, whose end is then awaited.
+    reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(reading, True)
+    watch = select.poll()
+    watch.register(reading, select.POLLIN)
+    try:
+        words = ("--capture", "--extcap-interface", "qmon-nobody-u1", "--fifo", str(fifo))
+        assert (await qmon("extcap", *words)).returncode == 3
+        assert [event for _, event in watch.poll(0)] == [select.POLLHUP]
+    finally:
+        os.close(reading)
 
 
 async def test_start_stop_and_start_again(vm: LabVm, home: Path) -> None:

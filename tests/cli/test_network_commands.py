@@ -1,6 +1,8 @@
 """netdev, nic, plug, unplug, forward and info on a real VM, as a user runs them."""
 
+import asyncio
 import json
+from pathlib import Path
 
 import pytest
 
@@ -226,3 +228,16 @@ async def test_the_monitor_itself(qemu: Qemu) -> None:
         assert (refused.code, "not found" in refused.err) == (1, True)
         assert (await qmon("qmp", "netdev_del", "{", vm=at)).code == 2
         assert (await qmon("qmp", "netdev_del", "id", vm=at)).code == 2
+
+
+async def test_that_a_waiting_vm_is_started_is_said(qemu_one: Qemu) -> None:
+    waits = ("-qmp", "unix:{directory}/w.qmp,server=on,wait=on")
+    async with start_vm(qemu_one, *waits, monitors=0, lab_monitor=False) as vm:
+        monitor = str(vm.directory / "w.qmp")
+        while not Path(monitor).exists():
+            await asyncio.sleep(0)
+        first = await qmon("info", "network", vm=monitor)
+        again = await qmon("info", "network", vm=monitor)
+    assert (first.code, again.code) == (0, 0)
+    assert "attaching starts it" in first.err
+    assert "attaching starts it" not in again.err

@@ -117,6 +117,14 @@ def test_qemus_failure_is_shown_and_returned(qemu_program: str, tmp_path: Path) 
     assert not (tmp_path / "f").exists()
 
 
+def test_a_qemu_that_does_not_get_the_options_is_told(qemu_program: str, tmp_path: Path) -> None:
+    script = f"exec -a qemu-of-mine {qemu_program} -M none -display none"
+    with qmon_run("-w", str(tmp_path / "f"), "--", "bash", "-c", script) as ran:
+        _, said = ran.communicate(timeout=60)
+    assert ran.returncode == 3
+    assert "its options were not passed on" in said
+
+
 def test_a_program_that_does_not_exist(tmp_path: Path) -> None:
     with qmon_run("-w", str(tmp_path / "f"), "--", "/nonexistent/qemu", *SMALL) as ran:
         _, said = ran.communicate(timeout=60)

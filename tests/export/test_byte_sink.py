@@ -92,3 +92,20 @@ async def test_a_slow_reader_is_waited_for() -> None:
     assert file.written == 500
     os.close(ours)
     os.close(its)
+
+
+@pytest.mark.parametrize(("sudo", "mode"), [(None, 0o600), ("1000", 0o640)])
+async def test_roots_own_captures_are_for_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sudo: str | None, mode: int
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    if sudo is not None:
+        monkeypatch.setenv("SUDO_UID", sudo)
+    before = os.umask(0o027)
+    try:
+        file = await open_file(str(tmp_path / "a.pcapng"))
+    finally:
+        os.umask(before)
+    await file.close((), ())
+    assert (tmp_path / "a.pcapng").stat().st_mode & 0o777 == mode

@@ -115,6 +115,7 @@ def test_what_is_anothers_is_left_alone(home: Path, monkeypatch: pytest.MonkeyPa
         install()
     assert uninstall() == ()
     assert (folder / "qmon").read_text() == "another's"
+    assert not (home / "system").exists()
 
 
 def test_a_launcher_of_an_older_wireshark_s_time_goes(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
