@@ -234,7 +234,7 @@ async def test_that_a_waiting_vm_is_started_is_said(qemu_one: Qemu) -> None:
     waits = ("-qmp", "unix:{directory}/w.qmp,server=on,wait=on")
     async with start_vm(qemu_one, *waits, monitors=0, lab_monitor=False) as vm:
         monitor = str(vm.directory / "w.qmp")
-        while not Path(monitor).exists():
+        while not Path(monitor).exists():  # noqa: ASYNC110  (a file wakes nobody)
             await asyncio.sleep(0)
         first = await qmon("info", "network", vm=monitor)
         again = await qmon("info", "network", vm=monitor)
