@@ -77,7 +77,7 @@ class EventStream(AsyncIterator[Event]):
         self.dropped += number
 
     def close(self) -> None:
-        """End the stream."""
+        """Take no more events; what waits can still be read."""
         self._ended = True
         self._arrived.set()
 
@@ -106,7 +106,7 @@ class EventFan:
         return stream
 
     def put(self, event: Event) -> None:
-        """Deliver to all streams."""
+        """Deliver an event to every stream that is open; never blocks."""
         for stream in tuple(self._streams):
             stream.put(event)
 

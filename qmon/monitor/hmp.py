@@ -40,9 +40,10 @@ _ADVICE = re.compile(r'Try "help .*" for more information')
 
 @dataclass(frozen=True, slots=True)
 class NetClient:
-    """One network client of QEMU's (a NIC or a backend) as printed; one of several where it has queues.
+    """One network client of QEMU's (a NIC or a backend) as printed, with all its `queues`.
 
-    `nested_id` is the second name of a client below a hub's port (the port's is in `HubPortText`).
+    `info` is cut by QEMU at 255 characters. `peer` is what a NIC is plugged into; of a client in a hub's port the hub
+    tells that.
     """
 
     id: str
@@ -54,13 +55,13 @@ class NetClient:
 
     @property
     def model(self) -> str | None:
-        """A NIC's model."""
+        """A NIC's model (`e1000`), None for a backend."""
         match = _NIC_INFO.match(self.info)
         return match["model"] if match else None
 
     @property
     def mac(self) -> str | None:
-        """A NIC's address."""
+        """A NIC's address as QEMU spells it, None for a backend."""
         match = _NIC_INFO.match(self.info)
         return match["mac"] if match else None
 
@@ -76,7 +77,7 @@ class FilterText:
 
 @dataclass(frozen=True, slots=True)
 class HubPortText:
-    """A port of a hub and what is plugged into it."""
+    """A port of a hub; `id` is the netdev that the port is, `client` what is plugged into it."""
 
     id: str
     client: NetClient | None
@@ -84,7 +85,7 @@ class HubPortText:
 
 @dataclass(frozen=True, slots=True)
 class HubText:
-    """A hub and its ports."""
+    """A hub; `id` is its number."""
 
     id: int
     ports: tuple[HubPortText, ...]
