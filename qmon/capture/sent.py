@@ -11,13 +11,17 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
 from qmon.packets.batch import Direction, FrameBatch
 
+T = TypeVar("T")
+
 COMMENT = "sent by qmon"
 _KEPT_S, _KEPT = 30.0, 1 << 16
+_LONGEST_FRAME = 1 << 20
 
 # Netdev, direction, and the frame's digest.
 _Key = tuple[str, int, str]
@@ -57,7 +61,7 @@ class SentFrames:
         now = time.monotonic()
         for one in frames:
             match one:
-                case [int(length), str(known)]:
+                case [int(length), str(known)] if 0 < length <= _LONGEST_FRAME:
                     key = netdev, int(way), known
                     self._awaited[key] += 1
                     self._lengths[length] += 1
@@ -81,9 +85,8 @@ class SentFrames:
         return replace(batch, comments=(*batch.comments, *comments)) if comments else batch
 
     def _drop(self, key: _Key, length: int) -> None:
-        self._awaited[key] -= 1
-        self._lengths[length] -= 1
-        self._awaited, self._lengths = +self._awaited, +self._lengths
+        _take_one(self._awaited, key)
+        _take_one(self._lengths, length)
         if not self._awaited:
             self._order.clear()
 
@@ -92,3 +95,9 @@ class SentFrames:
             _, key, length = self._order.popleft()
             if key in self._awaited:
                 self._drop(key, length)
+
+
+def _take_one(counts: Counter[T], one: T) -> None:
+    counts[one] -= 1
+    if counts[one] <= 0:
+        del counts[one]

@@ -34,7 +34,7 @@ from contextlib import suppress
 from typing import Any
 
 from qmon.errors import Interrupted, UsageError
-from qmon.monitor.bounds import NESTING_LIMIT, nests_too_deeply
+from qmon.monitor.bounds import NESTING_LIMIT, check_arguments, nests_too_deeply
 from qmon.monitor.connection import DESCRIPTOR_COMMANDS, Connection, RawMessage
 from qmon.monitor.kinds import SENT_COMMAND
 from qmon.text import described
@@ -261,8 +261,7 @@ class _RelayClient:
         if self._leaving:
             return dict(_NOT_SENT)
         if command == SENT_COMMAND:
-            self._on_reply(command, arguments, {"return": {}})
-            return {"return": {}}
+            return self._announce(arguments)
         fd = self._descriptors.popleft() if command in DESCRIPTOR_COMMANDS and self._descriptors else None
         try:
             reply = await self._connection.call(command, arguments, timeout_s=None, fd=fd)
@@ -273,6 +272,14 @@ class _RelayClient:
                 os.close(fd)
         self._on_reply(command, arguments, reply)
         return reply
+
+    def _announce(self, arguments: dict[str, Any]) -> RawMessage:
+        try:
+            check_arguments(arguments)
+        except UsageError as problem:
+            return _error("GenericError", problem.message)
+        self._on_reply(SENT_COMMAND, arguments, {"return": {}})
+        return {"return": {}}
 
     # Writing
 
