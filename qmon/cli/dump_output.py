@@ -129,7 +129,11 @@ async def open_output(asked: Asked, live: Live) -> Output:
         from qmon.export.lines import LineOutput
         from qmon.packets.line_batches import text_form
 
-        form = text_form(asked.style) if asked.lines == "text" else output.packet_records()
+        form = (
+            text_form(asked.style)
+            if asked.lines == "text"
+            else output.packet_records(absolute=asked.style.absolute)
+        )
         return LineOutput(output.lines_stdout(), sys.stdout.encoding, form)
     from qmon.packets.files.notes import NoteForm
 

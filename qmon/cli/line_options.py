@@ -14,6 +14,7 @@ import click
 _OPTIONS = (
     click.option("-e", "link", is_flag=True, help="Lines: the link layer too (MACs, VLANs, frame length)."),
     click.option("-q", "quiet", is_flag=True, help="Lines: addresses, ports and length only."),
+    click.option("-S", "absolute", is_flag=True, help="Lines: TCP's sequence numbers as on the wire."),
     click.option("-v", "verbose", count=True, help="Lines: TTL, id, flags and length of IP, too."),
     click.option(
         "-t",
@@ -33,7 +34,6 @@ _OPTIONS = (
         "-l",
         "-U",
         "-p",
-        "-S",
         "-K",
         "_",
         count=True,
@@ -50,6 +50,7 @@ def line_options(command: Callable[..., Any]) -> Callable[..., Any]:
         *args: Any,
         link: bool,
         quiet: bool,
+        absolute: bool,
         verbose: int,
         times: int,
         hex_: int,
@@ -70,6 +71,7 @@ def line_options(command: Callable[..., Any]) -> Callable[..., Any]:
             verbose=bool(verbose),
             bytes=form,
             whole_frame=max(hex_, both, ascii_) > 1,
+            absolute=absolute,
         )
         return command(*args, style=style, **others)
 

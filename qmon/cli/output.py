@@ -108,11 +108,11 @@ def _shown(match: re.Match[str]) -> str:
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
-def packet_records() -> Records:
-    """Return how packets are printed for programs, one JSON object a line."""
+def packet_records(*, absolute: bool) -> Records:
+    """Return how packets are printed for programs, one JSON object a line; TCP's numbers `absolute` or not."""
     from qmon.packets.line_batches import Records
 
-    return Records(compact({})[:-1] + ",", _json)
+    return Records(compact({})[:-1] + ",", _json, absolute=absolute)
 
 
 def compact(content: Mapping[str, object]) -> str:

@@ -26,6 +26,7 @@ from qmon.errors import ExitCode, UsageError
 from qmon.text import plain
 
 if TYPE_CHECKING:
+    from qmon.packets.analysis.segments import TcpColumns
     from qmon.packets.batch import FrameBatch
     from qmon.packets.files.source import CaptureFile
     from qmon.packets.filters.selector import Selector
@@ -179,7 +180,7 @@ def read(
     with closing(
         open_capture(file, time_shift=time_shift, started_at=started_at, virtio_header=virtio_header)
     ) as capture:
-        selection = Selection(capture, chosen, count, netdevs)
+        selection = Selection(capture, chosen, count, netdevs, tracked=bool(display) and target is None)
         if target is None:
             assert form_of_lines is not None
             _print(selection, form_of_lines)
@@ -195,7 +196,7 @@ def _form(style: Style, names: Sequence[str], output: str) -> Form:
 
     if names:
         return FieldLines(names)
-    return out.packet_records() if output == "jsonl" else text_form(style)
+    return out.packet_records(absolute=style.absolute) if output == "jsonl" else text_form(style)
 
 
 def _same_file(source: str, target: str) -> bool:
@@ -222,6 +223,7 @@ class Selection:
     chosen: Selector | None
     count: int | None
     netdevs: Sequence[str] = ()
+    tracked: bool = False
 
     def require_netdevs(self) -> None:
         """Raise UsageError for a netdev that the file, as far as it was read, does not have."""
@@ -231,14 +233,21 @@ class Selection:
                 there = ", ".join(plain(one) for one in sorted(present) if one) or "none that has a name"
                 raise UsageError(f"there is no netdev {plain(name)!r} in the file", hint=f"It has: {there}")
 
-    def batches(self) -> Iterator[tuple[FrameBatch, Sequence[int]]]:
-        """Yield what matches, with the number each packet has in the file (from 1)."""
+    def batches(self) -> Iterator[tuple[FrameBatch, Sequence[int], TcpColumns | None]]:
+        """Yield what matches, with the number each packet has in the file (from 1).
+
+        With `tracked` what is known of their TCP is from all of the file's packets; else it is None.
+        """
         import numpy as np
 
+        from qmon.packets.analysis.segments import TcpTracker
+
+        tracker = TcpTracker() if self.tracked else None
         before, left = 0, self.count
         while (batch := self.capture.read_batch()) is not None:
             numbers = np.arange(before + 1, before + 1 + len(batch))
             before += len(batch)
+            tcp = None if tracker is None else tracker.of(batch, self.capture.interfaces)
             if self.chosen is not None or self.netdevs:
                 mask = np.ones(len(batch), np.bool_)
                 if self.chosen is not None:
@@ -248,10 +257,12 @@ class Selection:
                 if self.netdevs:
                     mask &= np.isin(batch.interface, self._wanted_interfaces())
                 batch, numbers = batch.select(mask), numbers[mask]
+                tcp = None if tcp is None else tcp.select(mask)
             if left is not None:
                 batch, numbers = batch.select(slice(0, left)), numbers[:left]
+                tcp = None if tcp is None else tcp.select(slice(0, left))
                 left -= len(batch)
-            yield batch, numbers.tolist()
+            yield batch, numbers.tolist(), tcp
             if left == 0:
                 return
 
@@ -260,9 +271,10 @@ class Selection:
 
 
 def _print(selection: Selection, form: Form) -> None:
-    for batch, numbers in selection.batches():
+    for batch, numbers, tcp in selection.batches():
         if len(batch):
-            out.data("\n".join(form(batch, selection.capture.interfaces, numbers)) + "\n", harmless=True)
+            lines = form(batch, selection.capture.interfaces, numbers, tcp)
+            out.data("\n".join(lines) + "\n", harmless=True)
             out.flush()
         for note in selection.capture.notes:
             say_note(note)
@@ -280,7 +292,7 @@ async def _write(selection: Selection, target: str, form: str | None, events: st
     written = await open_file(target, stdout=stdout, form=form, options=options)
     stamps = _Stamps(format_of(target, form))
     try:
-        await rewrite(selection.capture, stamps.counted(batch for batch, _ in selection.batches()), written)
+        await rewrite(selection.capture, stamps.counted(batch for batch, *_ in selection.batches()), written)
     finally:
         shown = "standard output" if target == "-" else target
         out.talk(f"{written.written} packets written to {shown}")

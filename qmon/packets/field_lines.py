@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from qmon.errors import UsageError
+from qmon.packets.analysis.segments import TcpColumns, TcpTracker
 from qmon.packets.batch import FrameBatch, Interface
 from qmon.packets.fields.field import Field
 from qmon.packets.fields.layer import Facts
@@ -22,13 +23,20 @@ class FieldLines:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._fields = [_field(name) for name in names]
+        self._tracker = TcpTracker()
         self._first_ns: int | None = None
         self._previous_ns = 0
 
     def __call__(
-        self, batch: FrameBatch, interfaces: Sequence[Interface], numbers: Iterable[int]
+        self,
+        batch: FrameBatch,
+        interfaces: Sequence[Interface],
+        numbers: Iterable[int],
+        tcp: TcpColumns | None = None,
     ) -> list[str]:
         """See `line_batches.Form`."""
+        if tcp is None:
+            tcp = self._tracker.of(batch, interfaces)
         comments = dict(batch.comments)
         columns = (batch.time_ns, batch.length, batch.captured, batch.interface, batch.direction)
         lines = []
@@ -50,6 +58,7 @@ class FieldLines:
                 direction=direction,
                 comment=comments.get(row),
                 link_type=on.link_type,
+                tcp=tcp.fields(row),
             )
             self._previous_ns = time_ns
             packet = Packet(batch.frame(row), facts)

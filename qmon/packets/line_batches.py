@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from qmon.packets.analysis.segments import TcpColumns, TcpTracker
 from qmon.packets.batch import ETHERNET, NO_TIME, Direction, FrameBatch, Interface
 from qmon.packets.copying import clipped_items_at
 from qmon.packets.line_text import DIRECTION_TEXT, UNTIMED, LineText, Style
@@ -31,43 +32,62 @@ class Form(Protocol):
     """How packets are printed: called with batch after batch of one source."""
 
     def __call__(
-        self, batch: FrameBatch, interfaces: Sequence[Interface], numbers: Iterable[int]
+        self,
+        batch: FrameBatch,
+        interfaces: Sequence[Interface],
+        numbers: Iterable[int],
+        tcp: TcpColumns | None = None,
     ) -> list[str]:
-        """Return a text for each packet, without line ends; `numbers` are the packets', from 1."""
+        """Return a text for each packet, without line ends; `numbers` are the packets', from 1.
+
+        `tcp` is what is known of their segments, where not all of the source's packets are printed.
+        """
 
 
 def text_form(style: Style) -> Form:
     """Return how lines for people are printed in a style."""
-    return PlainLines() if style == Style() else EachLine(LineText(style))
+    if style == Style(absolute=style.absolute):
+        return PlainLines(absolute=style.absolute)
+    return EachLine(LineText(style), absolute=style.absolute)
 
 
 class EachLine:
     """Words packets one by one."""
 
-    def __init__(self, show: Callable[[Line], str]) -> None:
+    def __init__(self, show: Callable[[Line], str], *, absolute: bool = False) -> None:
         self._show = show
+        self._tracker = None if absolute else TcpTracker()
 
     def __call__(
-        self, batch: FrameBatch, interfaces: Sequence[Interface], numbers: Iterable[int]
+        self,
+        batch: FrameBatch,
+        interfaces: Sequence[Interface],
+        numbers: Iterable[int],
+        tcp: TcpColumns | None = None,
     ) -> list[str]:
         """See `Form`."""
-        return [self._show(line) for line in lines_of(batch, interfaces, numbers)]
+        if self._tracker is None:
+            tcp = None
+        elif tcp is None:
+            tcp = self._tracker.of(batch, interfaces)
+        return [self._show(line) for line in lines_of(batch, interfaces, numbers, tcp)]
 
 
 class PlainLines:
     """What `LineText` makes in the usual style."""
 
-    def __init__(self) -> None:
-        self._summariser = Summariser(_ends_text)
+    def __init__(self, *, absolute: bool = False) -> None:
+        self._summariser = Summariser(_ends_text, absolute=absolute)
 
     def __call__(
         self,
         batch: FrameBatch,
         interfaces: Sequence[Interface],
         numbers: Iterable[int],  # noqa: ARG002
+        tcp: TcpColumns | None = None,
     ) -> list[str]:
         """See `Form`."""
-        said = self._summariser.of(batch, interfaces)
+        said = self._summariser.of(batch, interfaces, tcp)
         places = _places(batch, interfaces, _place_text)
         return [
             f"{time} {place}{ends} {protocol} length {size}: {info}"
@@ -92,17 +112,21 @@ class Records:
     `destination_mac` are null where the packet has none; `vlan` holds the ids of its tags, outermost first.
     """
 
-    def __init__(self, begin: str, encode: Callable[[str], str]) -> None:
+    def __init__(self, begin: str, encode: Callable[[str], str], *, absolute: bool = False) -> None:
         self._begin = begin
         self._encode = encode
-        self._summariser = Summariser(_ends_record)
+        self._summariser = Summariser(_ends_record, absolute=absolute)
         self._headers: dict[bytes, str] = {}
 
     def __call__(
-        self, batch: FrameBatch, interfaces: Sequence[Interface], numbers: Iterable[int]
+        self,
+        batch: FrameBatch,
+        interfaces: Sequence[Interface],
+        numbers: Iterable[int],
+        tcp: TcpColumns | None = None,
     ) -> list[str]:
         """See `Form`."""
-        said = self._summariser.of(batch, interfaces)
+        said = self._summariser.of(batch, interfaces, tcp)
         times = _decimal_times(batch)
         places = _places(batch, interfaces, self._place_record)
         columns = zip(

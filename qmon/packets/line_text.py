@@ -47,7 +47,9 @@ class Bytes(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """What lines hold. `whole_frame` says whether the bytes begin with the link layer's header."""
+    """What lines hold. `whole_frame` says whether the bytes begin with the link layer's header, `absolute`
+    whether TCP's numbers are as on the wire.
+    """
 
     times: Times = Times.OF_DAY
     link: bool = False
@@ -55,6 +57,7 @@ class Style:
     verbose: bool = False
     bytes: Bytes = Bytes.NONE
     whole_frame: bool = False
+    absolute: bool = False
 
 
 class LineText:
@@ -76,7 +79,7 @@ class LineText:
         out and puts the ports behind the addresses.
         """
         style = self._style
-        summary = summarise(line.frame, line.link_type, length=line.length)
+        summary = summarise(line.frame, line.link_type, length=line.length, tcp=line.tcp)
         words = [stamp] if (stamp := self._time(line.time_ns)) else []
         if line.netdev is not None:
             words.append(plain(line.netdev))

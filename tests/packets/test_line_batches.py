@@ -28,7 +28,7 @@ INTERFACES = [
 
 
 def _records() -> Records:
-    return Records('{"schema_version":1,', json.dumps)
+    return Records('{"schema_version":1,', json.dumps, absolute=True)
 
 
 def _record(line: Line) -> dict[str, object]:
@@ -63,7 +63,7 @@ def _expect(batch: FrameBatch, interfaces: list[Interface], text: Form, records:
 
 
 def test_fixtures(fixture_capture: Path) -> None:
-    text, records = PlainLines(), _records()
+    text, records = PlainLines(absolute=True), _records()
     with CaptureFile(fixture_capture) as capture:
         while (batch := capture.read_batch()) is not None:
             _expect(batch, capture.interfaces, text, records)
@@ -82,16 +82,16 @@ def test_protocols_damage_links_and_times(epoch: int) -> None:
         interface=which,
         direction=[rng.randrange(3) for _ in everything],
     )
-    _expect(batch, INTERFACES, PlainLines(), _records())
+    _expect(batch, INTERFACES, PlainLines(absolute=True), _records())
 
 
 def test_no_time() -> None:
     batch = FrameBatch.from_frames([b"x", b"y"], time_ns=[NO_TIME, 5])
-    _expect(batch, [Interface()], PlainLines(), _records())
+    _expect(batch, [Interface()], PlainLines(absolute=True), _records())
 
 
 def test_nothing() -> None:
-    assert PlainLines()(FrameBatch.empty(), [Interface()], []) == []
+    assert PlainLines(absolute=True)(FrameBatch.empty(), [Interface()], []) == []
     assert _records()(FrameBatch.empty(), [Interface()], []) == []
 
 

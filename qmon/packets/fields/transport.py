@@ -102,6 +102,19 @@ def _told(name: str) -> Callable[[Layer], Iterable[Value]]:
     return read
 
 
+def _factor(layer: Layer) -> Iterable[Value]:
+    """What the window was multiplied by, which a SYN's never is."""
+    return () if layer.byte(13) & 2 else _told("tcp.window_size_scalefactor")(layer)
+
+
+def _next(layer: Layer) -> Iterable[Value]:
+    """The number behind what a segment carries; SYN and FIN count as a byte."""
+    flags = layer.byte(13)
+    for sequence in _told("tcp.seq")(layer):
+        for length in _length(layer):
+            yield (int(sequence) + int(length) + bool(flags & 3)) & 0xFFFF_FFFF
+
+
 def _is_first(layer: Layer) -> bool:
     return next(one for one in layer.layers if one.protocol == layer.protocol) is layer
 
@@ -115,7 +128,7 @@ def _tcp() -> list[Field]:
     table.read("tcp.len", "TCP Segment Len", Kind.NUMBER, _length)
     table.read("tcp.seq", "Sequence Number", Kind.NUMBER, _told("tcp.seq"))
     table.fixed("tcp.seq_raw", "Sequence Number (raw)", 4, 4)
-    table.read("tcp.nxtseq", "Next Sequence Number", Kind.NUMBER, _told("tcp.nxtseq"))
+    table.read("tcp.nxtseq", "Next Sequence Number", Kind.NUMBER, _next)
     table.read("tcp.ack", "Acknowledgment Number", Kind.NUMBER, _told("tcp.ack"))
     table.fixed("tcp.ack_raw", "Acknowledgment number (raw)", 8, 4)
     table.read("tcp.hdr_len", "Header Length", Kind.NUMBER, _sizes)
@@ -126,7 +139,12 @@ def _tcp() -> list[Field]:
     table.read("tcp.flags.str", "TCP Flags", Kind.STRING, _letters)
     table.fixed("tcp.window_size_value", "Window", 14, 2)
     table.read("tcp.window_size", "Calculated window size", Kind.NUMBER, _told("tcp.window_size"))
-    table.read("tcp.window_size_scalefactor", "Window size scaling factor", Kind.NUMBER, _told("tcp.scale"))
+    table.read(
+        "tcp.window_size_scalefactor",
+        "Window size scaling factor",
+        Kind.NUMBER,
+        _factor,
+    )
     table.fixed("tcp.checksum", "Checksum", 16, 2, Kind.HEX)
     table.fixed("tcp.urgent_pointer", "Urgent Pointer", 18, 2)
     table.read("tcp.option_kind", "Kind", Kind.NUMBER, lambda layer: (one[0] for one in _options(layer)))

@@ -1,8 +1,9 @@
 """One packet as one line: source, destination, protocol and info, as Wireshark's packet list words them.
 
 Owns the way of a frame from its link type to the words; a module for each level says what that level's headers mean.
-Works on one frame alone (no state, so sequence numbers are as on the wire), costs some 5 µs, never raises on any
-bytes, and everything it returns is plain text. Must never import scapy: that is for the one packet looked at in full.
+Works on one frame alone (no state: sequence numbers are as on the wire, unless they are given), costs some 5 µs, never
+raises on any bytes, and everything it returns is plain text. Must never import scapy: that is for the one packet looked
+at in full.
 """
 
 from __future__ import annotations
@@ -36,10 +37,24 @@ class Summary:
     payload_bytes: int = 0
 
 
-def summarise(frame: bytes | memoryview, link_type: int, *, length: int | None = None) -> Summary:
-    """Word one frame; `length` is what it had on the wire, where more than was captured."""
+def summarise(
+    frame: bytes | memoryview,
+    link_type: int,
+    *,
+    length: int | None = None,
+    tcp: tuple[int, int, int] | None = None,
+) -> Summary:
+    """Word one frame; `length` is what it had on the wire, where more than was captured.
+
+    `tcp` is how its sequence number, acknowledgement and window are to be read; without it they are as on the wire.
+    """
     size = len(frame) if length is None else length
-    return worded(frame, size, lambda line: link.begin(line, link_type))
+
+    def begin(line: Line) -> None:
+        line.tcp = tcp
+        link.begin(line, link_type)
+
+    return worded(frame, size, begin)
 
 
 def worded(frame: bytes | memoryview, length: int, begin: Callable[[Line], None]) -> Summary:

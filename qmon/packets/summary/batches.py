@@ -16,12 +16,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qmon.packets.analysis.segments import LONGEST_HEADER, Plain, TcpColumns, TcpTracker, plain
 from qmon.packets.batch import FrameBatch, Interface
 from qmon.packets.copying import I64, U8, U16, Mask, clipped_items_at
 from qmon.packets.store.conversations import Conversations
 from qmon.packets.store.decode import Headers, decode
 from qmon.packets.summary import (
-    LOOK_BYTES,
     Summary,
     internet,
     streams,
@@ -40,8 +40,6 @@ _ECHO_REPLY, _ECHO = 0, 8
 _STAMPS = np.frombuffer(b"\1\1\x08\x0a", np.uint32)[0]
 _MULTIPATH = 30
 _STUN_COOKIE = np.frombuffer(b"\x21\x12\xa4\x42", np.uint32)[0]
-_LONGEST_HEADER = 60
-_ONLY_IPV4, _ONLY_IPV6 = 228, 229
 # Conversations whose text is kept; when there are more, it is made anew.
 _MOST_TEXTS = 50_000
 
@@ -81,11 +79,13 @@ class Summaries:
 class Summariser:
     """Words batches of one source, in order; what is said of a conversation is kept from one batch to the next.
 
-    `show_ends` is given what a `Summary` has of a packet's ends.
+    `show_ends` is given what a `Summary` has of a packet's ends. TCP's numbers are counted from the conversation's
+    begin, unless they are to be `absolute`.
     """
 
-    def __init__(self, show_ends: ShowEnds) -> None:
+    def __init__(self, show_ends: ShowEnds, *, absolute: bool = False) -> None:
         self._show_ends = show_ends
+        self._tracker = None if absolute else TcpTracker()
         self._conversations = Conversations()
         # By flow and way, as `Conversations.assign` gives them.
         self._pairs: dict[int, Ends] = {}
@@ -95,13 +95,24 @@ class Summariser:
     def __repr__(self) -> str:
         return f"<Summariser {self._conversations!r}>"
 
-    def of(self, batch: FrameBatch, interfaces: Sequence[Interface]) -> Summaries:
-        """Word the frames of a batch; `interfaces` are those of its source."""
+    def of(
+        self, batch: FrameBatch, interfaces: Sequence[Interface], tcp: TcpColumns | None = None
+    ) -> Summaries:
+        """Word the frames of a batch; `interfaces` are those of its source.
+
+        `tcp` is what is known of its segments, where not all of the source's frames are worded.
+        """
         link_types = np.array([interface.link_type for interface in interfaces], np.uint16)
         headers = decode(batch, link_types)
-        flows = self._conversations.assign(headers, batch.interface).tolist()
+        flow = self._conversations.assign(headers, batch.interface)
+        flows: list[int] = flow.tolist()
         self._word_new(flows, headers)
-        work = _Work(batch, headers, _plain(batch, headers, link_types))
+        where = plain(batch, headers, link_types)
+        if self._tracker is None:
+            tcp = None
+        elif tcp is None:
+            tcp = self._tracker.read(batch, headers, where, flow)
+        work = _Work(batch, headers, where, tcp)
         _word_pings(work)
         ports = self._ports
         _word_datagrams(work, lambda rows: [ports[flows[row]] for row in rows])
@@ -147,7 +158,10 @@ class Summariser:
         lists = (one[rows].tolist() for one in columns)
         tunnels: list[int] = []
         for row, at, end, protocol, version, length in zip(rows.tolist(), *lists, strict=True):
-            begin = functools.partial(_carried, at=at, end=end, protocol=protocol, name=f"IPv{version}")
+            tcp = work.tcp.row(row) if work.tcp is not None else None
+            begin = functools.partial(
+                _carried, at=at, end=end, protocol=protocol, name=f"IPv{version}", tcp=tcp
+            )
             summary = worded(batch.frame(row), length, begin)
             work.say_one(row, summary)
             if summary.source or summary.destination:
@@ -161,23 +175,11 @@ class Summariser:
             ends[row] = self._show_ends(summary.source, summary.destination, summary.ports)
 
 
-@dataclass(frozen=True, slots=True)
-class _Plain:
-    """n rows: whether a frame has a plain IP header and all of what it carries begins there; if so, where in the frame
-    its transport header begins, and where what it carries ends: on the wire, and as far as it may be read.
-    """
-
-    usual: Mask
-    transport: I64
-    end: I64
-    have: I64
-
-
 class _Work:
     """A batch while it is worded: what is known of each frame so far."""
 
-    def __init__(self, batch: FrameBatch, headers: Headers, plain: _Plain) -> None:
-        self.batch, self.headers, self.plain = batch, headers, plain
+    def __init__(self, batch: FrameBatch, headers: Headers, plain: Plain, tcp: TcpColumns | None) -> None:
+        self.batch, self.headers, self.plain, self.tcp = batch, headers, plain, tcp
         self.protocol = np.empty(len(batch), np.object_)
         self.info = np.empty(len(batch), np.object_)
         self.payload = np.zeros(len(batch), np.int64)
@@ -207,31 +209,13 @@ class _Work:
         self.done[rows] = True
 
 
-def _carried(line: Line, *, at: int, end: int, protocol: int, name: str) -> None:
-    line.protocol = name
+def _carried(
+    line: Line, *, at: int, end: int, protocol: int, name: str, tcp: tuple[int, int, int] | None
+) -> None:
+    line.protocol, line.tcp = name, tcp
     line.limit(end)
     line.payload = max(0, line.end - at)
     internet.carried(line, at, protocol)
-
-
-def _plain(batch: FrameBatch, headers: Headers, link_types: U16) -> _Plain:
-    captured, length = batch.captured.astype(np.int64), batch.length.astype(np.int64)
-    # The decoder may have put some bytes in front.
-    network = headers.network - batch.offset - (len(headers.data) - len(batch.data))
-    head = clipped_items_at(headers.data, 8, headers.network).reshape(-1, 8)
-    words = head.view(">u2")
-    four = (headers.version == 4) & (head[:, 0] == 0x45) & (words[:, 3] & 0x3FFF == 0)
-    six = (headers.version == 6) & (head[:, 6] == headers.protocol) & np.isin(headers.protocol, (_TCP, _UDP))
-    size = np.where(six, 40, 20)
-    said = np.where(six, words[:, 2], words[:, 1]).astype(np.int64)
-    # A length of 0 was left to hardware by the sender; IPv4's counts its own header.
-    end = np.where(six, np.where(said > 0, network + 40 + said, length), length)
-    end = np.where(four & (said >= 20), network + said, end)
-    end = np.minimum(end, length)
-    have = np.minimum(np.minimum(captured, end), LOOK_BYTES)
-    # What a link type says is IPv4 need not be: `summarise` tells.
-    trusted = ~np.isin(link_types, (_ONLY_IPV4, _ONLY_IPV6)).take(batch.interface)
-    return _Plain((four | six) & trusted, network + size, end, have)
 
 
 def _word_pings(work: _Work) -> None:
@@ -287,13 +271,17 @@ def _word_segments(work: _Work, ports_of: Callable[[I64], list[str]]) -> None:
     carried = np.maximum(work.plain.end[rows] - start, 0)
     quick = (size >= 20) & (flags & _SYN == 0)
     odd = np.flatnonzero(quick & (size > 20) & ((size != 32) | (head.view(np.uint32)[:, 5] != _STAMPS)))
-    options = work.window(rows[odd], 20, _LONGEST_HEADER - 20)
+    options = work.window(rows[odd], 20, LONGEST_HEADER - 20)
     quick[odd] = ~(options == _MULTIPATH).any(axis=1)
     speaks = np.flatnonzero(quick & (carried > 0) & (flags & _RST == 0) & (work.plain.have[rows] > start))
     quick[speaks] = ~_may_speak(work, rows[speaks], size[speaks])
     rows, head, carried, flags = rows[quick], head[quick], carried[quick], flags[quick]
     numbers, words = head.view(">u4"), head.view(">u2")
-    lists = (one.tolist() for one in (flags, numbers[:, 1], numbers[:, 2], words[:, 7], carried))
+    told = numbers[:, 1], numbers[:, 2], words[:, 7]
+    if work.tcp is not None:
+        own = work.tcp.numbers.select(rows)
+        told = own.sequence, own.acknowledged, own.window
+    lists = (one.tolist() for one in (flags, *told, carried))
     acknowledges = _ACK
     info = [
         f"{ports}{_FLAGS[flag]}{sequence} Ack={acknowledged} Win={window} Len={length}"

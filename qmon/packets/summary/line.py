@@ -17,6 +17,8 @@ class Line:
 
     `ports` are the source's and the destination's; `payload` is how many bytes the innermost level known carries.
 
+    `tcp` is how sequence number, acknowledgement and window of the next TCP header are to be read, where that is known.
+
     `depth` counts packets within packets, which a hostile frame may nest without end. Reading behind the data
     raises IndexError or struct.error: the frame was cut short or is malformed.
     """
@@ -32,6 +34,7 @@ class Line:
         "ports",
         "protocol",
         "source",
+        "tcp",
     )
 
     def __init__(self, data: bytes, length: int) -> None:
@@ -39,6 +42,7 @@ class Line:
         self.length = self.end = self.payload = length
         self.depth = 0
         self.ports: tuple[int, int] | None = None
+        self.tcp: tuple[int, int, int] | None = None
         self.source = self.destination = self.protocol = self.info = ""
 
     def set(self, protocol: str, info: str) -> None:

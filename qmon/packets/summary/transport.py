@@ -35,6 +35,8 @@ def tcp(line: Line, at: int) -> None:
         line.ports = line.u16(at), line.u16(at + 2)
         line.info = f"{line.ports[0]} → {line.ports[1]}"
     source, destination, sequence, acknowledged, header, flags, window = _TCP.unpack_from(line.data, at)
+    if line.tcp is not None:
+        (sequence, acknowledged, window), line.tcp = line.tcp, None
     header = (header >> 4) * 4
     if header < 20:
         line.info += f" Bogus TCP header length ({header}, must be at least 20)"

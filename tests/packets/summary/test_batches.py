@@ -41,7 +41,7 @@ def _together(summariser: Summariser, batch: FrameBatch, interfaces: list[Interf
 
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
 def test_fixtures(path: Path) -> None:
-    summariser = Summariser(_ends)
+    summariser = Summariser(_ends, absolute=True)
     with CaptureFile(path, virtio_header=None) as capture:
         while (batch := capture.read_batch()) is not None:
             assert _together(summariser, batch, capture.interfaces) == _one_by_one(batch, capture.interfaces)
@@ -55,7 +55,7 @@ def test_protocols_whole_and_cut() -> None:
     lengths = [len(one) + rng.choice((0, 0, 7, 2000)) for one in everything]
     batch = FrameBatch.from_frames(everything, length=lengths)
     ethernet = [Interface()]
-    assert _together(Summariser(_ends), batch, ethernet) == _one_by_one(batch, ethernet)
+    assert _together(Summariser(_ends, absolute=True), batch, ethernet) == _one_by_one(batch, ethernet)
 
 
 def test_odd_frames_of_every_link_type() -> None:
@@ -63,12 +63,12 @@ def test_odd_frames_of_every_link_type() -> None:
     interfaces = [Interface(link_type=one) for one in LINK_TYPES]
     which = [rng.randrange(len(LINK_TYPES)) for _ in range(6000)]
     batch = FrameBatch.from_frames([frame(rng, LINK_TYPES[one]) for one in which], interface=which)
-    assert _together(Summariser(_ends), batch, interfaces) == _one_by_one(batch, interfaces)
+    assert _together(Summariser(_ends, absolute=True), batch, interfaces) == _one_by_one(batch, interfaces)
 
 
 def test_forgotten_conversations_are_worded_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qmon.packets.summary.batches._MOST_TEXTS", 3)
-    summariser, ethernet = Summariser(_ends), [Interface()]
+    summariser, ethernet = Summariser(_ends, absolute=True), [Interface()]
     batch = FrameBatch.from_frames(list(frames().values()))
     first = _together(summariser, batch, ethernet)
     assert _together(summariser, batch, ethernet) == first

@@ -30,6 +30,10 @@ _BEHIND_TCP = frozenset(
 _BEHIND_UDP = frozenset(UDP_PROTOCOLS.values())
 
 
+# Values, and where there are any (None: everywhere).
+Told = tuple[I64, Mask | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """For which frames a test holds, and for which it is not known."""
@@ -49,7 +53,7 @@ class Columns:
     """The headers of a batch, read when they are asked for. `facts` gives columns of what is not in the bytes."""
 
     def __init__(
-        self, batch: FrameBatch, interfaces: Sequence[Interface], facts: Callable[[str], I64 | None]
+        self, batch: FrameBatch, interfaces: Sequence[Interface], facts: Callable[[str], Told | None]
     ) -> None:
         self.batch = batch
         self._facts = facts
@@ -147,8 +151,9 @@ class Columns:
         """Return a field's values, None if they are in no column."""
         told = self._facts(field.name)
         if told is not None:
+            values, where = told
             everywhere = np.ones(len(self.batch), np.bool_)
-            return Numbers(((told, everywhere),))
+            return Numbers(((values, everywhere if where is None else where),))
         if not field.fixed or field.size > 8 or any(one not in self._has for one in field.layers):
             return None
         found = []

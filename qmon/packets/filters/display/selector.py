@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from qmon.packets.analysis.segments import TcpColumns, TcpTracker
 from qmon.packets.batch import FrameBatch, Interface
 from qmon.packets.copying import I64, Mask
 from qmon.packets.fields.layer import Facts
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from qmon.packets.store.packet_store import PacketStore
 
 
+# Fields that a segment alone does not tell.
+TOLD = frozenset({"tcp.stream", "tcp.seq", "tcp.ack", "tcp.nxtseq", "tcp.window_size", "tcp.window_size_scalefactor",
+                  "tcp.options.sack_le", "tcp.options.sack_re"})  # fmt: skip
+
+
 class DisplayFilter(Selector):
     """A parsed expression. What it knows of earlier frames (numbers, the first one's time) is one source's.
 
@@ -33,6 +39,8 @@ class DisplayFilter(Selector):
         """WrongExpression if it means nothing."""
         self._expression = expression
         self._test = parse(expression)
+        # Following all conversations is only for filters that ask what they tell.
+        self._tracker = TcpTracker() if any(one.name in TOLD for one in self._test.fields) else None
         self._seen = 0
         self._first_ns: int | None = None
         self._last_ns: int | None = None
@@ -49,7 +57,8 @@ class DisplayFilter(Selector):
         """See `Selector.mask`."""
         if not len(batch):
             return np.zeros(0, np.bool_)
-        context = Context(batch, interfaces, self._seen, self._first_ns, self._last_ns)
+        tcp = None if self._tracker is None else self._tracker.of(batch, interfaces)
+        context = Context(batch, interfaces, self._seen, self._first_ns, self._last_ns, tcp)
         self._seen += len(batch)
         self._first_ns, self._last_ns = context.first_ns, int(batch.time_ns[-1])
         return selected(self._test, context)
@@ -69,6 +78,7 @@ class DisplayFilter(Selector):
             first,
             int(oldest.time_ns[0]) if len(oldest) else None,
             int(before.time_ns[0]) if before is not None and len(before) else None,
+            None if self._tracker is None else self._tracker.of(batch, store.interfaces),
         )
         return first + np.flatnonzero(selected(self._test, context))
 
@@ -83,14 +93,22 @@ class Context:
         before: int,
         first_ns: int | None,
         previous_ns: int | None,
+        tcp: TcpColumns | None = None,
     ) -> None:
+        self._tcp = tcp
         self.batch, self.interfaces, self.before = batch, interfaces, before
         self.first_ns = int(batch.time_ns[0]) if first_ns is None else first_ns
         self._previous_ns = int(batch.time_ns[0]) if previous_ns is None else previous_ns
         self._comments = dict(batch.comments)
 
-    def column(self, name: str) -> I64 | None:
-        """Return what is known of all frames under a field's name, None if it is none of these."""
+    def column(self, name: str) -> tuple[I64, Mask | None] | None:
+        """Return a field's values and where there are any (None: everywhere); None if it is in the bytes alone."""
+        if self._tcp is not None and (told := self._tcp.column(name)) is not None:
+            return told
+        values = self._beside(name)
+        return None if values is None else (values, None)
+
+    def _beside(self, name: str) -> I64 | None:
         batch = self.batch
         if name == "frame.number":
             return np.arange(self.before + 1, self.before + 1 + len(batch))
@@ -125,6 +143,7 @@ class Context:
             direction=int(batch.direction[row]),
             comment=self._comments.get(row),
             link_type=on.link_type,
+            tcp=None if self._tcp is None else self._tcp.fields(row),
         )
 
     def packet(self, row: int) -> Packet:
