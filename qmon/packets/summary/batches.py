@@ -11,6 +11,7 @@ Whether a frame is one of the quick ones is decided by masks. They may leave out
 from __future__ import annotations
 
 import functools
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ from qmon.packets.store.decode import Headers, decode
 from qmon.packets.summary import (
     Summary,
     internet,
+    naming,
     streams,
     summarise,
     tables,
@@ -55,6 +57,7 @@ _UDP_LOOKED_INTO = _these(transport.UDP_PORTS, 1 << 16)
 _BEGINNINGS = _these([int.from_bytes(start, "big") for start in streams.BEGINNINGS], 1 << 16)
 _IN_METHOD = _these([*range(0x41, 0x5B), 0x2D], 256)
 _FLAGS = tuple(f" [{words}] Seq=" for words in transport.FLAG_WORDS)
+_NAMES = (naming.dns, naming.mdns, naming.llmnr)
 _ECHOES = {kind: f"{tables.ICMP_TYPES[kind]:20} id=0x" for kind in (_ECHO_REPLY, _ECHO)}
 
 
@@ -255,11 +258,46 @@ def _word_datagrams(work: _Work, ports_of: Callable[[I64], list[str]]) -> None:
     known |= (first >= 1) & (first <= 4) & (second == 0)
     quick = (length == 0) | (length >= 8)
     quick &= empty | ~known
+    names = np.flatnonzero((length >= 8) & ~empty & known)
+    _word_names(work, rows[names], (source[names], destination[names]), start[names] + length[names])
     rows, said = rows[quick], length[quick]
     payload = np.maximum(np.where(said > 0, said, work.plain.end[rows] - start[quick]) - 8, 0)
     carried = np.maximum(said - 8, 0).tolist()
     info = [f"{ports} Len={size}" for ports, size in zip(ports_of(rows), carried, strict=True)]
     work.say(rows, "UDP", payload, info)
+
+
+def _word_names(work: _Work, rows: I64, ports: tuple[U16, U16], end: I64) -> None:
+    """Word messages of DNS and its relatives, which are many, straight from their begin; what is odd is left.
+
+    `end` is where each datagram ends in its frame.
+    """
+    raw = work.batch.data.tobytes()
+    begin = work.batch.offset[rows]
+    low, high = np.minimum(*ports), np.maximum(*ports)
+    at = work.plain.transport[rows] + 8
+    end = np.minimum(end, work.plain.end[rows])
+    stop = begin + np.minimum(work.plain.have[rows], end)
+    lists = (one.tolist() for one in (rows, low, high, begin, stop, at, end))
+    done, info = [], []
+    for row, small, large, first, last, place, wire in zip(*lists, strict=True):
+        worded = transport.PORTS.get(small) or transport.PORTS.get(large)
+        if worded not in _NAMES:
+            continue
+        line = Line(raw[first:last], wire)
+        try:
+            worded(line, place)
+        except (IndexError, struct.error):
+            continue
+        text = line.info.strip()
+        if line.protocol and text.isprintable():
+            work.protocol[row] = line.protocol
+            done.append(row)
+            info.append(text)
+    found = np.array(done, np.int64)
+    work.info[found] = info
+    work.payload[found] = work.window(found, 4, 2).view(">u2")[:, 0].astype(np.int64) - 8
+    work.done[found] = True
 
 
 def _word_segments(work: _Work, ports_of: Callable[[I64], list[str]]) -> None:

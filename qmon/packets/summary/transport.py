@@ -104,7 +104,7 @@ def udp(line: Line, at: int) -> None:
     if payload >= len(line.data):
         return
     low, high = min(source, destination), max(source, destination)
-    worded = _PORTS.get(low) or _PORTS.get(high)
+    worded = PORTS.get(low) or PORTS.get(high)
     if worded is not None:
         worded(line, payload)
         return
@@ -135,7 +135,7 @@ def sctp(line: Line, at: int) -> None:
 
 
 # Services whose port is reason enough to read their datagrams as theirs.
-_PORTS: dict[int, Worded] = {
+PORTS: dict[int, Worded] = {
     53: naming.dns,
     67: dhcp.version4,
     68: dhcp.version4,
@@ -193,4 +193,4 @@ _PROVED: dict[int, Worded] = {
     44818: industry.ethernet_ip,
 }
 # Ports whose datagrams are looked into, whatever they begin with: QUIC's is among them.
-UDP_PORTS = (*_PORTS, *_PROVED, wrapped.QUIC_PORT)
+UDP_PORTS = (*PORTS, *_PROVED, wrapped.QUIC_PORT)
