@@ -67,6 +67,8 @@ def contenders() -> list[Contender]:
         Contender("qmon: full index", _ours("index")),
         Contender("qmon: live, spooled", _ours("live")),
         Contender("qmon: to pcapng", _ours("rewrite")),
+        Contender("qmon read", (sys.executable, "-m", "qmon", "read", "FILE")),
+        Contender("qmon read -o jsonl", (sys.executable, "-m", "qmon", "read", "-o", "jsonl", "FILE")),
         Contender("tshark", ("tshark", "-n", "-r", "FILE")),
         Contender("dpkt", _ours("dpkt_decode")),
         Contender("scapy", _ours("scapy_read"), share=SLOW_SHARE),
