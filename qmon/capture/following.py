@@ -35,7 +35,7 @@ from qmon.capture.tapping import Netdevs, Tapping
 from qmon.capture.taps.tap import TapState
 from qmon.capture.vm import DEFAULTS, CaptureOptions, Polled, VmCapture
 from qmon.errors import QmonError, Refused
-from qmon.monitor import commands
+from qmon.monitor import commands, links
 from qmon.monitor.address import Target
 from qmon.monitor.discovery import Vm
 from qmon.monitor.events import Event
@@ -372,6 +372,7 @@ class FollowedVm:
     def _learn_vm(self, attached: Attached) -> Monitor:
         session = attached.session
         self._remembered = Remembered(attached.pid)
+        self.links.update(links.known(attached.pid))
         self.known = Known(
             attached.vm,
             attached.name,

@@ -13,6 +13,7 @@ from qmon.capture.describe import present_netdevs, present_nics
 from qmon.monitor.commandline import split_options
 from qmon.monitor.events import Event
 from qmon.monitor.hmp import UsernetStack
+from qmon.monitor.kinds import link_set
 from qmon.network.inspect import forwards
 from qmon.network.model import Forward, Network
 from qmon.network.rule import EVERY_HOST, Key
@@ -130,15 +131,9 @@ def _spelt(one: Forward) -> str:
 
 def link_of(event: Event) -> tuple[str, bool] | None:
     """Return the NIC or netdev whose link an event of `Monitor.on_change` tells of, and whether it is up now."""
-    command, arguments = event.data.get("command"), event.data.get("arguments")
-    if not isinstance(arguments, dict):
-        return None
-    if command == "set_link":
-        return str(arguments.get("name")), arguments.get("up") is True
-    words = str(arguments.get("command-line")).split()
-    if words[:1] != ["set_link"] or len(words) != 3 or event.data.get("reply"):
-        return None
-    return words[1], words[2] == "on"
+    data = event.data
+    found = link_set(data.get("command"), data.get("arguments"), str(data.get("reply") or ""))
+    return None if found is None or found[1] is None else (found[0], found[1])
 
 
 def _told(event: Event) -> _Told | None:

@@ -94,6 +94,7 @@ def nic_record(nic: Nic) -> dict[str, object]:
         "netdev": nic.netdev,
         "hub": nic.hub,
         "path": nic.path,
+        "link": None if nic.link_up is None else "up" if nic.link_up else "down",
         "queues": nic.queues,
     }
 

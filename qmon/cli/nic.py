@@ -32,12 +32,17 @@ def nic() -> None:
 @out.output_option
 @click.pass_obj
 def list_nics(context: Context, output: str) -> None:
-    """List the VM's NICs, and which netdev each is plugged into."""
+    """List the VM's NICs, and which netdev each is plugged into.
+
+    LINK is what a qmon set last: QEMU cannot be asked for it, and another program may have set it otherwise.
+    """
     network = out.run(_inspect(context))
     if output == "json":
         out.document({"nics": [nic_record(one) for one in network.nics]})
     elif network.nics:
-        out.table(("NIC", "MODEL", "MAC", "NETDEV", "PATH"), [_row(network, one) for one in network.nics])
+        out.table(
+            ("NIC", "MODEL", "MAC", "LINK", "NETDEV", "PATH"), [_row(network, one) for one in network.nics]
+        )
     else:
         out.talk("This VM has no NIC.")
     say_incomplete(network)
@@ -51,7 +56,8 @@ async def _inspect(context: Context) -> Network:
 def _row(network: Network, one: Nic) -> tuple[object, ...]:
     place = one.netdev if one.hub is None else f"hub {one.hub}"
     dead = any(netdev.ghost for netdev in network.below(one.id))
-    return (one.id, one.model, one.mac, f"{place} (deleted)" if dead else place, one.path)
+    link = None if one.link_up is None else "up" if one.link_up else "down"
+    return (one.id, one.model, one.mac, link, f"{place} (deleted)" if dead else place, one.path)
 
 
 @nic.command(

@@ -30,6 +30,23 @@ def only_asks(command: str, arguments: Mapping[str, object]) -> bool:
     return command.startswith(("query-", "x-query-")) or command in _QUESTIONS
 
 
+def link_set(command: object, arguments: object, reply: str) -> tuple[str, bool | None] | None:
+    """Return the NIC or netdev whose link a command that was carried out has set, and whether it is up now.
+
+    None for its state: it was made anew. `reply` is the text of HMP, which tells of a failure in no other way.
+    """
+    if not isinstance(arguments, Mapping):
+        return None
+    if command == "set_link":
+        return str(arguments.get("name")), arguments.get("up") is True
+    if command in ("device_add", "netdev_add") and "id" in arguments:
+        return str(arguments["id"]), None
+    words = str(arguments.get("command-line")).split()
+    if command != "human-monitor-command" or words[:1] != ["set_link"] or len(words) != 3 or reply.strip():
+        return None
+    return words[1], words[2] == "on"
+
+
 def change_message(
     command: str, arguments: Mapping[str, object], reply: RawMessage
 ) -> dict[str, object] | None:

@@ -30,8 +30,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from qmon.errors import CannotAttach, Interrupted, Refused, TimedOut
+from qmon.monitor import links
 from qmon.monitor.commands import human_monitor_command, query_commands, query_qmp_schema
 from qmon.monitor.events import Event, EventFan, EventStream
+from qmon.monitor.kinds import link_set
 from qmon.monitor.version import Version
 from qmon.text import described, plain
 
@@ -144,7 +146,10 @@ class Session:
                 f"{self.address} cannot carry descriptors",
                 hint="Only a unix socket can; start the VM with -qmp unix:PATH,server=on,wait=off.",
             )
-        return await self._ask(command, arguments or {}, timeout_s=timeout_s, fd=fd)
+        reply = await self._ask(command, arguments or {}, timeout_s=timeout_s, fd=fd)
+        if (link := link_set(command, arguments, str(reply))) is not None:
+            links.remember(self.peer_pid, *link)
+        return reply
 
     async def hmp(self, line: str, *, timeout_s: float | None = None) -> str:
         """Run a line of the human monitor; its text with plain line ends. HMP knows no errors, only texts."""

@@ -20,6 +20,7 @@ from qmon.monitor.hmp import (
     parse_network,
     parse_usernet,
 )
+from qmon.monitor.links import known as known_links
 from qmon.monitor.protocol import Monitor
 from qmon.network.ids import PREFIX
 from qmon.network.model import Filter, Forward, Hub, HubPort, Netdev, Network, Nic
@@ -33,13 +34,17 @@ _NOT_A_FILTER_PROPERTY = frozenset({"type", "position", "insert", "netdev"})
 
 
 async def inspect(session: Monitor, *, links: Mapping[str, bool] | None = None) -> Network:
-    """Return what is plugged into what now; `links` are the link states that qmon knows of, by NIC."""
+    """Return what is plugged into what now.
+
+    `links` are the link states that are known, by NIC; unless given, those that qmons have set.
+    """
     text = parse_network(await network_text(session))
     questions = _Questions()
     ghosts = await _ghosts(session, text, questions)
     properties = await _filter_properties(session, text, questions)
     paths = await _nic_paths(session, text, questions)
-    network = build(text, ghosts=ghosts, properties=properties, paths=paths, links=links or {})
+    states = known_links(session.peer_pid) if links is None else links
+    network = build(text, ghosts=ghosts, properties=properties, paths=paths, links=states)
     return replace(network, not_asked=tuple(questions.left_out))
 
 
@@ -102,7 +107,8 @@ def build(
         netdevs.append(Netdev(client.id, client.type, client.info, nic, hub, filters, client.queues))
 
     def card(client: NetClient, netdev: str | None, hub: int | None) -> None:
-        path, link = paths.get(client.id), links.get(client.id)
+        # A link set under the netdev's name is the NIC's as well.
+        path, link = paths.get(client.id), links.get(client.id, links.get(netdev or ""))
         nics.append(Nic(client.id, client.model, client.mac, netdev, hub, path, client.queues, link))
 
     for client, hub in _clients(text):

@@ -34,7 +34,12 @@ async def test_a_session_at_the_shell(qemu: Qemu) -> None:
         used = await qmon("netdev", "rm", "u2", vm=at)
         assert (used.code, "nic2 is plugged into it" in used.err) == (1, True)
         assert (await qmon("nic", "down", "nic2", vm=at)).code == 0
-        assert (await qmon("nic", "up", "nic2", vm=at)).code == 0
+        links = {
+            one["id"]: one["link"] for one in (await qmon("nic", "ls", "-o", "json", vm=at)).json["nics"]
+        }
+        assert links == {"nic1": None, "nic2": "down"}
+        assert (await qmon("hmp", "set_link", "nic2", "on", vm=at)).code == 0
+        assert (await qmon("nic", "ls", vm=at)).out.splitlines()[2].split()[3] == "up"
         late = await qmon("unplug", "nic2", "--timeout", "0.3", vm=at)
         assert (late.code, "has not released nic2 within 0.3 s" in late.err) == (124, True)
         late = await qmon("nic", "rm", "nic1", "--timeout", "0.3", vm=at)
