@@ -47,6 +47,8 @@ _COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("extcap", "qmon.cli.extcap:extcap", "Put running VMs into Wireshark's own list of interfaces."),
     ("ping", "qmon.cli.ping:ping", "Ping the guest, whatever its network; without root."),
     ("knock", "qmon.cli.knock:knock", "Try the guest's ports, without a forward."),
+    ("send", "qmon.cli.send:send", "Put frames on the wire: a capture, bytes, packets of scapy."),
+    ("scapy", "qmon.cli.scapy:scapy", "scapy's own shell on the wire of the guest."),
     ("addr", "qmon.cli.addr:addr", "The guest's addresses, as seen or asked; no agent is needed."),
     ("ask", "qmon.cli.ask:ask", "Ask the network as the guest would, with no guest at all."),
     ("hmp", "qmon.cli.monitor:hmp", "Send one line to the human monitor."),

@@ -14,6 +14,8 @@ pinging      does the guest answer?
 knocking     which of its ports are open?
 questions    what the network says, asked as the guest would
 knowing      what is known of a network before that
+sending      frames of the user's choice, at a pace
+scapy_socket  scapy on the wire
 
 Nothing here runs unless a user asked for frames to be sent.
 """
