@@ -46,7 +46,7 @@ __all__ = ["DEFAULTS", "LIMIT_BYTES", "CaptureOptions", "Polled", "TapState", "V
 LIMIT_BYTES = 1 << 30
 # What may wait in our own memory for the consumer, when QEMU's is read.
 _SHELF_BYTES = 64 << 20
-_HEARING_S = 0.5
+_HEARING_S, _DEAF_S = 0.5, 0.2
 _ENDING_TURNS, _TURN_S = 25, 0.02
 _keys = itertools.count()
 
@@ -111,6 +111,10 @@ class VmCapture:
             on_trouble=self._look_after_taps,
         )
         self._changing = asyncio.Lock()
+        # Taps that capture nothing until they are made again; `_none_deaf` is set while there is none.
+        self._deaf: set[str] = set()
+        self._none_deaf = asyncio.Event()
+        self._none_deaf.set()
         self._stack = AsyncExitStack()
         self._tasks: asyncio.TaskGroup | None = None
         self._hearing: asyncio.Task[None] | None = None
@@ -196,7 +200,11 @@ class VmCapture:
     async def wait(self, timeout_s: float) -> None:
         """Wait until there is something to poll, at most `timeout_s`."""
         # Also where there is something already: who polls without a pause must not keep taps from being looked after.
+        # What there is can wait while one is deaf; what that misses is lost.
         await asyncio.sleep(0)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(timeout_s, _DEAF_S)):
+                await self._none_deaf.wait()
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._arrived.wait()
@@ -343,6 +351,8 @@ class VmCapture:
                 self._begin(tap, self._change_files(tap), f"new files for {tap.netdev}")
 
     def _begin_renewal(self, tap: Tap, loss: Loss) -> None:
+        self._deaf.add(tap.netdev)
+        self._none_deaf.clear()
         self._begin(tap, self._renew(tap, loss), f"tap {tap.netdev} again")
 
     def _begin(self, tap: Tap, work: Coroutine[None, None, None], name: str) -> None:
@@ -368,6 +378,7 @@ class VmCapture:
             if self._taps.get(tap.netdev) is tap:
                 await to_the_end(self._renew_now(tap, loss))
             tap.renewing = False
+            self._hears(tap)
         # What happened meanwhile was not looked after.
         if tap.reason and session is not self._session:
             self._begin_renewal(tap, Loss.BROKEN)
@@ -380,7 +391,16 @@ class VmCapture:
             # It may be another netdev by now. Else every command that is not sent is less that is missing.
             with suppress(QmonError):
                 network, _, headers = await self._look(tap.netdev)
-        self.note("gap", await tap.renew(context, network, headers, loss), interface=tap.interface)
+        self.note(
+            "gap",
+            await tap.renew(context, network, headers, loss, lambda: self._hears(tap)),
+            interface=tap.interface,
+        )
+
+    def _hears(self, tap: Tap) -> None:
+        self._deaf.discard(tap.netdev)
+        if not self._deaf:
+            self._none_deaf.set()
 
     # The time line
 

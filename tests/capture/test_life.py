@@ -11,6 +11,7 @@ import pytest
 from qmon.capture.reading import kernel
 from qmon.capture.reading.channel import Full
 from qmon.capture.taps.guardian import Guarded, Guardian
+from qmon.capture.taps.tap import Loss, Tap
 from qmon.capture.vm import VmCapture
 from qmon.errors import Interrupted, Refused
 from qmon.monitor.session import Session
@@ -138,6 +139,28 @@ async def test_after_a_seal_only_what_a_new_tap_needs_is_asked(
         names = [name for name, _ in fake_network.monitor.sent]
     one = ["add-fd", "chardev-add", "chardev-remove", "object-add", "remove-fd"]
     assert names[:11] == ["object-add", *one, *one]
+
+
+async def test_who_takes_what_there_is_gives_way_to_a_tap_that_is_made_again(
+    fake_network: FakeNetwork, fake_guardian: FakeGuardian, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qmon.capture.vm._DEAF_S", 30)
+    async with capturing(fake_network) as scene:
+        await scene.capture.tap("u1")
+        first = set(fake_network.filters)
+        begun, begin = asyncio.Event(), scene.capture._begin_renewal
+
+        def begin_and_tell(tap: Tap, loss: Loss) -> None:
+            begin(tap, loss)
+            begun.set()
+
+        monkeypatch.setattr(scene.capture, "_begin_renewal", begin_and_tell)
+        fake_guardian.seal(Full.LIMIT)
+        await begun.wait()
+        scene.capture.note("event", "there is something to poll")
+        await scene.capture.wait(30)
+        assert scene.capture._deaf == set()
+        assert len(set(fake_network.filters) - first) == 2
 
 
 async def test_filters_that_were_taken_away_are_made_again(fake_network: FakeNetwork) -> None:

@@ -34,6 +34,8 @@ from qmon.capture.reading.kernel import WriteWatch
 from qmon.packets.batch import FrameBatch
 
 PACE_S, SOON_S, HOST_S, IDLE_S = 0.02, 0.02, 0.05, 0.25
+# So long a new tap has the processor to itself.
+_AWAY_S = 0.1
 # What `take` gives at once: who is busy with more is deaf for too long to a tap that has to be made again.
 _TAKE_BYTES = 8 << 20
 # How far behind the moment of a turn frames may be that the next one hands out: QEMU may be put aside between the
@@ -280,6 +282,8 @@ class Reader:
             self._call(self._on_arrival)
         if troubled:
             self._call(self._on_trouble)
+            # What is left in a channel that has ended can wait, the making of a new one cannot. Adding that wakes us.
+            return _AWAY_S, False
         if busy:
             return (0.0 if behind else PACE_S), False
         return (pause_s, True) if wakes else (SOON_S, False)

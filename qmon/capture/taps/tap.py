@@ -15,6 +15,7 @@ VM's capture has one lock for that.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -124,11 +125,17 @@ class Tap:
             self._reader.add_host(way.host_channel)
 
     async def renew(
-        self, context: TapContext, network: Network | None, headers: HeaderFinder | None, loss: Loss
+        self,
+        context: TapContext,
+        network: Network | None,
+        headers: HeaderFinder | None,
+        loss: Loss,
+        on_open: Callable[[], None],
     ) -> str:
         """Capture again after QEMU stopped writing; return what is to be said of the frames that are missing.
 
-        The new way is open before what the old one still holds is read: that may be much.
+        The new way is open, or known not to be had, before what the old one still holds is read: that may be much.
+        `on_open` is called in between.
         """
         old, began = self.way, time.time_ns()
         self._ending.append(old)
@@ -142,6 +149,7 @@ class Tap:
             until = time.time_ns()
         except QmonError as problem:
             self.reason = problem.message
+        on_open()
         _, last = await self._end(context, old)
         since = self._lost_since or last or began
         self._lost_since = None if until else since
