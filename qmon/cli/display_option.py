@@ -5,6 +5,7 @@ Owns the spelling. Must never hold what a filter or a field is.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -15,6 +16,16 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound="Callable[..., Any]")
 
 
+def _names(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the name of a field, the last word of what is typed."""
+    from qmon.packets.fields.registry import completions
+
+    begun = re.search(r"[\w.-]*\Z", incomplete)
+    start = begun[0] if begun else ""
+    before = incomplete[: len(incomplete) - len(start)]
+    return [before + name for name in completions(start)]
+
+
 def display_option(command: F) -> F:
     """Give a command `-Y EXPR`, passed as `display`."""
     option = click.option(
@@ -23,6 +34,7 @@ def display_option(command: F) -> F:
         metavar="EXPR",
         default="",
         help="Only packets that match a display filter, Wireshark's language.",
+        shell_complete=_names,
     )
     return option(command)
 
@@ -36,7 +48,9 @@ def fields_options(command: F) -> F:
         expose_value=False,
         help="Print the fields named by -e NAME.",
     )
-    names = click.option("--field", "names", multiple=True, metavar="NAME", hidden=True)
+    names = click.option(
+        "--field", "names", multiple=True, metavar="NAME", hidden=True, shell_complete=_names
+    )
     return form(names(command))
 
 
@@ -48,7 +62,5 @@ class FieldsCommand(click.Command):
         if any(word == "-T" or word == "-Tfields" for word in args):
             args = ["--field" if word == "-e" else word for word in args]
             if "--field" not in args:
-                raise click.UsageError(
-                    "-T fields prints the fields that -e names: -T fields -e ip.src -e ip.dst", ctx
-                )
+                raise click.UsageError("which fields? -T fields -e ip.src -e ip.dst", ctx)
         return super().parse_args(ctx, args)

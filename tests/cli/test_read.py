@@ -300,3 +300,53 @@ def test_a_capture_is_not_printed_on_a_terminal() -> None:
     )
     assert done.returncode == 2
     assert b"refusing to write a capture to the terminal" in done.stdout
+
+
+def test_display_filters_see_all_packets() -> None:
+    wanted = subprocess.run(
+        [
+            "tshark",
+            "-n",
+            "-r",
+            USER,
+            "-Y",
+            "tcp.flags.fin == 1",
+            "-T",
+            "fields",
+            "-e",
+            "frame.number",
+            "-e",
+            "tcp.seq",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    fields = ("-T", "fields", "-e", "frame.number", "-e", "tcp.seq")
+    assert run(USER, "-Y", "tcp.flags.fin == 1", *fields).stdout.decode() == wanted.stdout
+    sequence = [line.split("\t")[1] for line in wanted.stdout.splitlines()]
+    lines = run(USER, "-Y", "tcp.flags.fin == 1").stdout.decode().splitlines()
+    assert [re.search(r"Seq=(\d+)", line)[1] for line in lines] == sequence  # type: ignore[index]
+
+
+def test_both_languages_at_once() -> None:
+    kept = records(USER, "-Y", "ip.ttl > 1 && !icmp", "udp")
+    assert kept == [
+        one for one in records(USER, "udp") if one["protocol"] != "ICMP" and ":" not in str(one["source"])
+    ]
+
+
+def test_wrong_fields_and_filters_are_told() -> None:
+    done = run(USER, "-Y", "tcp.prot == 80")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"did you mean tcp.port?" in done.stderr
+    assert b"did you mean ip.src?" in run(USER, "-T", "fields", "-e", "ip.srcc").stderr
+    assert b"which fields?" in run(USER, "-T", "fields").stderr
+
+
+def test_numbers_of_the_wire() -> None:
+    first = run("-S", "-c", "1", USER, "tcp").stdout
+    assert re.search(rb"Seq=\d{6,}", first)
+    assert b"Seq=0 " in run("-c", "1", USER, "tcp").stdout
+    assert b"Seq=0 " in run("-e", "-c", "1", USER, "tcp").stdout

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from qmon.packets.fields.registry import fields
 
 _LAYERS = {
     "Ether": "Ethernet II",
@@ -33,75 +36,62 @@ _LAYERS = {
     "Loopback": "Null/Loopback",
 }
 
+# scapy's names of fields, by Wireshark's: their labels are those of the registry.
 _FIELDS = {
-    ("Ether", "dst"): "Destination",
-    ("Ether", "src"): "Source",
-    ("Ether", "type"): "Type",
-    ("Dot1Q", "prio"): "Priority",
-    ("Dot1Q", "dei"): "Drop eligible",
-    ("Dot1Q", "id"): "Drop eligible",
-    ("Dot1Q", "vlan"): "VLAN ID",
-    ("ARP", "hwtype"): "Hardware type",
-    ("ARP", "ptype"): "Protocol type",
-    ("ARP", "hwlen"): "Hardware size",
-    ("ARP", "plen"): "Protocol size",
-    ("ARP", "op"): "Opcode",
-    ("ARP", "hwsrc"): "Sender MAC address",
-    ("ARP", "psrc"): "Sender IP address",
-    ("ARP", "hwdst"): "Target MAC address",
-    ("ARP", "pdst"): "Target IP address",
-    ("IP", "ihl"): "Header length (words)",
-    ("IP", "tos"): "Differentiated services",
-    ("IP", "len"): "Total length",
-    ("IP", "id"): "Identification",
-    ("IP", "frag"): "Fragment offset",
-    ("IP", "ttl"): "Time to live",
-    ("IP", "proto"): "Protocol",
-    ("IPv6", "tc"): "Traffic class",
-    ("IPv6", "fl"): "Flow label",
-    ("IPv6", "plen"): "Payload length",
-    ("IPv6", "nh"): "Next header",
-    ("IPv6", "hlim"): "Hop limit",
-    ("TCP", "seq"): "Sequence number",
-    ("TCP", "ack"): "Acknowledgment number",
-    ("TCP", "dataofs"): "Header length (words)",
-    ("TCP", "reserved"): "Reserved",
-    ("TCP", "urgptr"): "Urgent pointer",
-    ("ICMP", "seq"): "Sequence number",
-    ("ICMP", "id"): "Identifier",
-    ("ICMP", "gw"): "Gateway address",
-    ("BOOTP", "op"): "Message type",
-    ("BOOTP", "htype"): "Hardware type",
-    ("BOOTP", "hlen"): "Hardware address length",
-    ("BOOTP", "xid"): "Transaction ID",
-    ("BOOTP", "secs"): "Seconds elapsed",
-    ("BOOTP", "ciaddr"): "Client IP address",
-    ("BOOTP", "yiaddr"): "Your (client) IP address",
-    ("BOOTP", "siaddr"): "Next server IP address",
-    ("BOOTP", "giaddr"): "Relay agent IP address",
-    ("BOOTP", "chaddr"): "Client MAC address",
-    ("BOOTP", "sname"): "Server host name",
-    ("BOOTP", "file"): "Boot file name",
-    ("BOOTP", "options"): "Magic cookie",
-    ("DNS", "id"): "Transaction ID",
-    ("DNS", "qr"): "Response",
-    ("DNS", "aa"): "Authoritative",
-    ("DNS", "tc"): "Truncated",
-    ("DNS", "rd"): "Recursion desired",
-    ("DNS", "ra"): "Recursion available",
-    ("DNS", "z"): "Z",
-    ("DNS", "ad"): "Answer authenticated",
-    ("DNS", "cd"): "Checking disabled",
-    ("DNS", "rcode"): "Reply code",
-    ("DNS", "qdcount"): "Questions",
-    ("DNS", "ancount"): "Answer RRs",
-    ("DNS", "nscount"): "Authority RRs",
-    ("DNS", "arcount"): "Additional RRs",
-    ("DNS", "qd"): "Queries",
-    ("DNS", "an"): "Answers",
-    ("DNS", "ns"): "Authoritative nameservers",
+    "Ether": {"dst": "eth.dst", "src": "eth.src", "type": "eth.type"},
+    "Dot3": {"dst": "eth.dst", "src": "eth.src", "len": "eth.len"},
+    "Dot1Q": {"prio": "vlan.priority", "dei": "vlan.dei", "id": "vlan.dei", "vlan": "vlan.id", "type": "vlan.etype"},
+    "ARP": {
+        "hwtype": "arp.hw.type", "ptype": "arp.proto.type", "hwlen": "arp.hw.size", "plen": "arp.proto.size",
+        "op": "arp.opcode", "hwsrc": "arp.src.hw_mac", "psrc": "arp.src.proto_ipv4", "hwdst": "arp.dst.hw_mac",
+        "pdst": "arp.dst.proto_ipv4",
+    },
+    "IP": {
+        "version": "ip.version", "ihl": "ip.hdr_len", "tos": "ip.dsfield", "len": "ip.len", "id": "ip.id",
+        "flags": "ip.flags", "frag": "ip.frag_offset", "ttl": "ip.ttl", "proto": "ip.proto", "chksum": "ip.checksum",
+        "src": "ip.src", "dst": "ip.dst",
+    },
+    "IPv6": {
+        "version": "ipv6.version", "tc": "ipv6.tclass", "fl": "ipv6.flow", "plen": "ipv6.plen", "nh": "ipv6.nxt",
+        "hlim": "ipv6.hlim", "src": "ipv6.src", "dst": "ipv6.dst",
+    },
+    "TCP": {
+        "sport": "tcp.srcport", "dport": "tcp.dstport", "seq": "tcp.seq_raw", "ack": "tcp.ack_raw",
+        "dataofs": "tcp.hdr_len", "reserved": "tcp.flags.res", "flags": "tcp.flags",
+        "window": "tcp.window_size_value", "chksum": "tcp.checksum", "urgptr": "tcp.urgent_pointer",
+    },
+    "UDP": {"sport": "udp.srcport", "dport": "udp.dstport", "len": "udp.length", "chksum": "udp.checksum"},
+    "SCTP": {"sport": "sctp.srcport", "dport": "sctp.dstport", "tag": "sctp.verification_tag"},
+    "ICMP": {
+        "type": "icmp.type", "code": "icmp.code", "chksum": "icmp.checksum", "id": "icmp.ident", "seq": "icmp.seq",
+        "gw": "icmp.redir_gw", "nexthopmtu": "icmp.mtu",
+    },
+    "BOOTP": {
+        "op": "dhcp.type", "htype": "dhcp.hw.type", "hlen": "dhcp.hw.len", "hops": "dhcp.hops", "xid": "dhcp.id",
+        "secs": "dhcp.secs", "flags": "dhcp.flags", "ciaddr": "dhcp.ip.client", "yiaddr": "dhcp.ip.your",
+        "siaddr": "dhcp.ip.server", "giaddr": "dhcp.ip.relay", "chaddr": "dhcp.hw.mac_addr", "sname": "dhcp.server",
+        "file": "dhcp.file", "options": "dhcp.cookie",
+    },
+    "DNS": {
+        "id": "dns.id", "qr": "dns.flags.response", "opcode": "dns.flags.opcode", "aa": "dns.flags.authoritative",
+        "tc": "dns.flags.truncated", "rd": "dns.flags.recdesired", "ra": "dns.flags.recavail", "z": "dns.flags.z",
+        "ad": "dns.flags.authenticated", "cd": "dns.flags.checkdisable", "rcode": "dns.flags.rcode",
+        "qdcount": "dns.count.queries", "ancount": "dns.count.answers", "nscount": "dns.count.auth_rr",
+        "arcount": "dns.count.add_rr",
+    },
+}  # fmt: skip
+# Parts of a message, which are no fields of Wireshark's.
+_PARTS = {
+    ("DNS", "qd"): "Queries", ("DNS", "an"): "Answers", ("DNS", "ns"): "Authoritative nameservers",
     ("DNS", "ar"): "Additional records",
-}
+}  # fmt: skip
+# What bits that share bytes are called together: the one that says most, or a field of Wireshark's for all of them.
+_GROUPS = {
+    ("IP", "version"): "version", ("IP", "flags"): "flags", ("IPv6", "version"): "version", ("TCP", "dataofs"): "flags",
+    ("Dot1Q", "prio"): "vlan", ("DNS", "ra"): "rcode",
+}  # fmt: skip
+_GROUPS_ANYWHERE = {"unicastresponse": "qclass", "cacheflush": "rclass"}
+_WHOLES = {("DNS", "qr"): "dns.flags"}
 _COMMON = {
     "chksum": "Checksum",
     "cksum": "Checksum",
@@ -139,12 +129,32 @@ def layer(packet: Any) -> str:
     return _LAYERS.get(kind) or str(getattr(packet, "name", kind))
 
 
+def wireshark_name(packet: Any, described: Any) -> str:
+    """Return Wireshark's name of a field, "" where it is not known."""
+    kind = type(packet).__name__
+    return _FIELDS.get(_SAME_AS.get(kind, kind), {}).get(str(described.name), "")
+
+
 def field(packet: Any, described: Any) -> str:
-    """Return the name of a field."""
+    """Return the label of a field."""
+    known = fields().get(wireshark_name(packet, described))
+    if known is not None:
+        return known.label
     name, kind = str(described.name), type(packet).__name__
-    kind = _SAME_AS.get(kind, kind)
-    known = _FIELDS.get((kind, name)) or _COMMON.get(name)
-    if known:
-        return known
+    label = _PARTS.get((_SAME_AS.get(kind, kind), name)) or _COMMON.get(name)
+    if label:
+        return label
     words = name.replace("_", " ")
     return words[:1].upper() + words[1:]
+
+
+def group(packet: Any, described: Sequence[Any]) -> tuple[str, int | None]:
+    """Return what fields that share bytes are called together, and which of them says it (None: their number does)."""
+    kind = type(packet).__name__
+    key = _SAME_AS.get(kind, kind), str(described[0].name)
+    if key in _WHOLES:
+        return fields()[_WHOLES[key]].label, None
+    names = [str(one.name) for one in described]
+    chosen = _GROUPS.get(key) or _GROUPS_ANYWHERE.get(key[1], "")
+    main = names.index(chosen) if chosen in names else 0
+    return field(packet, described[main]), main

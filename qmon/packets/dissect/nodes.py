@@ -101,7 +101,7 @@ class _Builder:
                 if node.children or node.value or node.start is not None:
                     nodes.append(node)
             else:
-                nodes.append(_bit_group(record.packet, group, begin, end))
+                nodes.append(_bit_group(record, group, begin, end))
         return tuple(nodes)
 
     def _field(self, record: Record, span: Span, start: int | None, stop: int | None, depth: int) -> Node:
@@ -199,10 +199,14 @@ def _groups(spans: Sequence[Span]) -> Iterator[list[Span]]:
         yield group
 
 
-def _bit_group(packet: Any, group: Sequence[Span], start: int | None, stop: int | None) -> Node:
+def _bit_group(record: Record, group: Sequence[Span], start: int | None, stop: int | None) -> Node:
+    packet = record.packet
     children = tuple(
         Node(plain(labels.field(packet, span.field)), plain(values.field(packet, span.field, span.value)))
         for span in group
     )
-    title = ", ".join(child.label for child in children)
-    return Node(title, ", ".join(child.value for child in children), start, stop, children)
+    title, main = labels.group(packet, [span.field for span in group])
+    if main is not None:
+        return Node(plain(title), children[main].value, start, stop, children)
+    raw = record.raw[group[0].start_bit // 8 : group[-1].stop_bit // 8]
+    return Node(plain(title), f"0x{raw.hex()}", start, stop, children)

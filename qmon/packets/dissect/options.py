@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from qmon.packets.dissect import values
+from qmon.packets.fields import web
+from qmon.packets.fields.registry import fields
 from qmon.packets.tree import Node
 from qmon.text import plain, plain_bytes
 
 _TCP_NAMES = {0: "End of options", 1: "No operation", 2: "Maximum segment size", 3: "Window scale", 4: "SACK permitted",
               5: "SACK", 8: "Timestamps", 34: "TCP Fast Open"}  # fmt: skip
 _MAX_LINES = 60
+_HTTP = "Hypertext Transfer Protocol"
 # The first line of a text protocol: HTTP, SSDP, SSH, SMTP and their like.
 _TEXT = re.compile(rb"[\x20-\x7e\t]{3,}\r?\n")
 
@@ -92,6 +95,8 @@ def text_lines(data: bytes, start: int | None, stop: int | None) -> Node | None:
     """Return payload that begins with a line of text as a node with its lines; None if it does not."""
     if start is None or stop is None or not _TEXT.match(data, start, stop):
         return None
+    if web.is_http(data[start:stop]):
+        return _http(data, start, stop)
     lines: list[Node] = []
     at = start
     while at < stop and len(lines) < _MAX_LINES:
@@ -105,3 +110,37 @@ def text_lines(data: bytes, start: int | None, stop: int | None) -> Node | None:
     if at < stop:
         lines.append(Node("Data", f"{stop - at} bytes", at, stop))
     return Node("Text", f"{stop - start} bytes", start, stop, tuple(lines))
+
+
+def _http(data: bytes, start: int, stop: int) -> Node:
+    """Return the beginning of an HTTP message: its first line in parts, headers by their names, the rest as data."""
+    ends = data.find(b"\n", start, stop)
+    ends = stop if ends < 0 else ends + 1
+    first = data[start:ends].rstrip(b"\r\n")
+    is_answer = first.startswith(b"HTTP/")
+    lines = [Node("Status line" if is_answer else "Request line", plain_bytes(first)[: values.MAX_VALUE], start, ends,
+                  tuple(_first_line(first, start, is_answer)))]  # fmt: skip
+    at = ends
+    while at < stop and len(lines) < _MAX_LINES:
+        found = data.find(b"\n", at, stop)
+        line = data[at:found].rstrip(b"\r")
+        if found < 0 or (line and b":" not in line):
+            break
+        name, _, value = line.partition(b":")
+        label = plain_bytes(name) or "End of headers"
+        lines.append(Node(label, plain_bytes(value.strip())[: values.MAX_VALUE], at, found + 1))
+        at = found + 1
+        if not line:
+            break
+    if at < stop:
+        lines.append(Node("Data", f"{stop - at} bytes", at, stop))
+    return Node(_HTTP, plain_bytes(first)[: values.MAX_VALUE], start, stop, tuple(lines))
+
+
+def _first_line(line: bytes, start: int, is_answer: bool) -> Iterator[Node]:
+    names = ("http.response.version", "http.response.code", "http.response.phrase")
+    names = names if is_answer else ("http.request.method", "http.request.uri", "http.request.version")
+    at = start
+    for name, part in zip(names, line.split(b" ", 2), strict=False):
+        yield Node(fields()[name].label, plain_bytes(part)[: values.MAX_VALUE], at, at + len(part))
+        at += len(part) + 1

@@ -37,6 +37,8 @@ def field(packet: Any, described: Any, value: Any) -> str:
 def _worded(packet: Any, described: Any, value: Any) -> str:
     if isinstance(value, bytes):
         return value[:6].hex(":") if described.name == "chaddr" else data(value)
+    if described.name in ("ihl", "dataofs") and isinstance(value, int):
+        return f"{value * 4} bytes ({value})"
     if isinstance(value, (list, tuple)):
         return ", ".join(_item(item) for item in value[:20]) + (", …" if len(value) > 20 else "")
     shown = described.i2repr(packet, value)
@@ -58,7 +60,7 @@ def _number(packet: Any, described: Any, value: int, shown: str) -> str:
 
 
 def _flags(packet: Any, value: Any) -> str:
-    number, names = int(value), value.flagrepr()
+    number, names = int(value), str(value)
     if type(packet).__name__ in ("TCP", "TCPerror"):
         names = ", ".join(name for bit, name in enumerate(_TCP_FLAGS) if number >> bit & 1)
     return f"{names or 'none'} (0x{number:x})"

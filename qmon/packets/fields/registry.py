@@ -27,7 +27,7 @@ def nearest(name: str) -> str | None:
 
 
 def completions(start: str) -> list[str]:
-    """Return the names that begin so: the next part of each, and those that end there."""
+    """Return the names that begin so."""
     return sorted(name for name in fields() if name.startswith(start))
 
 

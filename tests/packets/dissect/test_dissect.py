@@ -106,7 +106,7 @@ def test_random_payloads_behind_real_headers(seed: int, payload: bytes) -> None:
 def test_fields_have_their_bytes() -> None:
     root = dissect(frames()["tcp syn"])
     assert found(root, "Ethernet II", "Source") == Node("Source", "52:54:00:12:34:56", 6, 12)
-    ports = found(root, "Transmission Control Protocol", "Source port")
+    ports = found(root, "Transmission Control Protocol", "Source Port")
     assert (ports.start, ports.stop) == (34, 36)
     segment = found(root, "Transmission Control Protocol", "Options", "Maximum segment size")
     assert (segment.value, segment.start, segment.stop) == ("1460", 54, 58)
@@ -118,7 +118,7 @@ def test_bit_fields_share_a_group() -> None:
     assert (group.start, group.stop) == (14, 15)
     assert [(child.label, child.value, child.start) for child in group.children] == [
         ("Version", "4", None),
-        ("Header length (words)", "5", None),
+        ("Header Length", "20 bytes (5)", None),
     ]
 
 
@@ -160,9 +160,37 @@ def test_dhcp_options() -> None:
     assert words["Hostname (12)"] == "guest"
 
 
+def test_groups_of_bits_are_called_by_what_they_say() -> None:
+    for name, layer, labels in (
+        ("vlan tcp", "802.1Q Virtual LAN", {"ID": "5"}),
+        ("tcp syn", "Transmission Control Protocol", {"Flags": "SYN (0x2)"}),
+        ("udp", "Internet Protocol Version 4", {"Version": "4", "Flags": "none (0x0)"}),
+        ("dns answer", "Domain Name System", {"Flags": "0x81", "Reply code": "ok (0)"}),
+    ):
+        groups = {
+            node.label: node.value for node in found(dissect(frames()[name]), layer).children if node.children
+        }
+        assert groups.items() >= labels.items(), name
+
+
+def test_http_is_a_protocol() -> None:
+    frame = frames()["http get"]
+    message = found(dissect(frame), "Hypertext Transfer Protocol")
+    assert_sound(dissect(frame), len(frame))
+    assert [(node.label, node.value) for node in message.children[0].children] == [
+        ("Request Method", "GET"),
+        ("Request URI", "/boot.ipxe"),
+        ("Request Version", "HTTP/1.1"),
+    ]
+    assert found(message, "Host").value == "demo.invalid"
+    answer = found(dissect(frames()["http ok"]), "Hypertext Transfer Protocol")
+    assert found(answer, "Status line", "Status Code").value == "200"
+    assert found(answer, "Data").value == "4 bytes"
+
+
 def test_lines_of_text() -> None:
-    text = found(dissect(frames()["http get"]), "Text")
-    assert text.children[0].value == "GET /boot.ipxe HTTP/1.1"
+    frame = frames()["http get"].replace(b"GET /boot.ipxe HTTP/1.1", b"220 this is not of HTTP")
+    assert found(dissect(frame), "Text").children[0].value == "220 this is not of HTTP"
 
 
 def test_hostile_text_is_plain() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from qmon.errors import UsageError
 from qmon.packets.batch import Direction, FrameBatch, Interface
 from qmon.packets.field_lines import FieldLines
-from qmon.packets.fields.registry import fields, nearest
+from qmon.packets.fields.registry import completions, fields, nearest
 from qmon.packets.files.source import CaptureFile
 from qmon.packets.filters.display.selector import DisplayFilter
 from qmon.packets.filters.selector import WrongExpression
@@ -205,6 +205,10 @@ UNLIKE = {
     ("icmp frag needed", "tcp.seq_raw"),  # tshark leaves it out where nothing of the segment follows.
     ("tftp ack", "tftp.destination_file"),  # Said by the request before.
 }
+
+
+def test_names_are_completed() -> None:
+    assert completions("tcp.flags.s") == ["tcp.flags.str", "tcp.flags.syn"]
 
 
 def test_fields_are_found_by_what_is_nearly_their_name() -> None:
