@@ -39,7 +39,8 @@ class _Found:
 class _Told:
     """A change that a qmon told of. `name` None: an id of QEMU's choice.
 
-    `silent`: finding it tells nothing new. `lasting`: it comes true when the guest lets it.
+    `silent`: finding it tells nothing new. `lasting`: it comes true when the guest lets it. `awaited`: only what is
+    found says it all, so that it is told then, as of `time_ns`.
     """
 
     text: str
@@ -48,6 +49,8 @@ class _Told:
     came: bool = True
     silent: bool = True
     lasting: bool = False
+    awaited: bool = False
+    time_ns: int | None = None
 
     def explains(self, found: _Found) -> bool:
         if (self.what, self.came) != (found.what, found.came):
@@ -70,7 +73,9 @@ class NetworkChanges:
         """Take what `Monitor.on_change` delivers."""
         told = _told(event)
         if told is not None:
-            self._say("change", plain(told.text), event.time_ns or None)
+            told.time_ns = event.time_ns or None
+            if not told.awaited:
+                self._say("change", plain(told.text), told.time_ns)
             self._told.append(told)
 
     def looking(self, *what: str) -> Callable[[], None]:
@@ -78,7 +83,11 @@ class NetworkChanges:
         shown = [told for told in self._told if told.what in (*what, "") and not told.lasting]
 
         def looked() -> None:
+            over = [told for told in self._told if any(told is one for one in shown)]
             self._told = [told for told in self._told if not any(told is one for one in shown)]
+            for told in over:
+                if told.awaited:
+                    self._say("change", plain(told.text), told.time_ns)
 
         return looked
 
@@ -117,7 +126,9 @@ class NetworkChanges:
                 self._say("seen", plain(found.text), None)
                 continue
             self._told.remove(told)
-            if not told.silent:
+            if told.awaited and isinstance(found.name, Forward):
+                self._say("change", plain(f"{_spelt(found.name)} was added by qmon"), told.time_ns)
+            elif not told.silent:
                 self._say("change", plain(found.text), None)
 
 
@@ -185,4 +196,5 @@ def _told_of_forward(came: bool, words: list[str], reply: str) -> _Told | None:
     if match is None:
         return _Told(text)
     key = Key(match[1] or "tcp", match[2] or EVERY_HOST, int(match[3]))
-    return _Told(text, "forward", key, came=came, silent=key.host_port != 0)
+    # With port 0 the kernel chose one, which the next look tells.
+    return _Told(text, "forward", key, came=came, awaited=came and key.host_port == 0)

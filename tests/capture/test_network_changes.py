@@ -153,7 +153,15 @@ def test_a_forward_that_a_qmon_told_is_not_seen_again(changes: NetworkChanges, s
 def test_the_port_that_the_kernel_chose_is_told_when_it_is_known(changes: NetworkChanges, said: Said) -> None:
     changes.hear(line("hostfwd_add u1 tcp:127.0.0.1:0-:22"))
     changes.compare_forwards(parse_usernet(stacks()), parse_usernet(stacks(SSH)))
-    assert said[1][:2] == ("change", "forward tcp 127.0.0.1:2222 to 10.0.2.15:22 on u1 appeared")
+    assert said == [("change", "forward tcp 127.0.0.1:2222 to 10.0.2.15:22 on u1 was added by qmon", 7)]
+
+
+def test_a_port_that_never_shows_is_told_as_it_was_asked_for(changes: NetworkChanges, said: Said) -> None:
+    changes.hear(line("hostfwd_add u1 tcp:127.0.0.1:0-:22"))
+    looked = changes.looking("forward")
+    assert said == []
+    looked()
+    assert said == [("change", "forward tcp:127.0.0.1:0-:22 on u1 was added by qmon", 7)]
 
 
 def test_the_link_that_was_set() -> None:
