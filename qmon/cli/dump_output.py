@@ -143,7 +143,7 @@ async def open_output(asked: Asked, live: Live) -> Output:
     if asked.in_series:
         from qmon.export.ring import FileSeries
 
-        return FileSeries(_names(asked), _rules(asked), asked.form, options)
+        return FileSeries(_names(asked), _rules(asked), asked.form, options, say_overwriting)
     stdout = output.binary_stdout() if asked.file == "-" else None
     say_overwriting(asked.file)
     return await open_file(asked.file, stdout=stdout, form=asked.form, options=options)

@@ -70,9 +70,16 @@ class Names:
 
 
 class FileSeries:
-    """An `Output` of many files."""
+    """An `Output` of many files. `opening` is told each name that is not one of its own, before it is written."""
 
-    def __init__(self, names: Names, rules: Rules, form: str | None, options: FileOptions) -> None:
+    def __init__(
+        self,
+        names: Names,
+        rules: Rules,
+        form: str | None,
+        options: FileOptions,
+        opening: Callable[[str], None] | None = None,
+    ) -> None:
         self.written = 0
         self.congested = False
         self.full = False
@@ -80,6 +87,7 @@ class FileSeries:
         self._rules = rules
         self._form = form
         self._options = options
+        self._opening = opening
         self._past_bytes = 0
         self._number = 0
         self._begun_ns = 0
@@ -163,6 +171,8 @@ class FileSeries:
             name = self._names.name((self._number - 1) % keep + 1, time_ns)
         if name in self._files:
             self._files.remove(name)
+        elif self._opening is not None:
+            self._opening(name)
         self._files.append(name)
         while keep is not None and len(self._files) > keep:
             Path(self._files.popleft()).unlink(missing_ok=True)

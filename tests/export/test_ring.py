@@ -71,6 +71,14 @@ async def test_it_ends_after_so_many_files(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
+async def test_files_of_others_are_told_before_they_are_overwritten(tmp_path: Path) -> None:
+    told: list[str] = []
+    names = Names(str(tmp_path / "a.pcap"), plain_numbers=True)
+    output = FileSeries(names, Rules(packets=1, keep=2), None, FileOptions(), told.append)
+    await write(output, frames([1, 2, 3, 4, 5]))
+    assert told == [str(tmp_path / "a.pcap"), str(tmp_path / "a.pcap1")]
+
+
 async def test_names_as_tcpdump_gives_them(tmp_path: Path) -> None:
     names = Names(str(tmp_path / "t"), plain_numbers=True, digits=1)
     await write(series(tmp_path, Rules(packets=1, keep=3), names), frames([1, 2, 3, 4]))
