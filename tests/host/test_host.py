@@ -1,7 +1,11 @@
 """Taps, bridges and masquerading on a host of the test's own: made, used, removed, broken off at every step."""
 
+import asyncio
 import json
+import os
+import pty
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -84,6 +88,28 @@ async def test_masquerading_is_for_its_own_interfaces_and_is_taken_back() -> Non
         assert host.qmon("tap", "rm", "tap0").code == 0
         assert host.state() == before
         assert host.run("sh", "-c", "find /run/qmon -type f") == ""
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 1), (None, 1)])
+async def test_an_uplink_is_kept_on_the_users_word_only(answer: str | None, code: int) -> None:
+    async with box(uplink=True) as host:
+        before = host.state()
+        terminal, ours = pty.openpty()
+        words = host.python("tests.host.impatient", *BRIDGE[:-1])
+        started = await asyncio.create_subprocess_exec(*words, stdin=ours, stderr=subprocess.PIPE)
+        os.close(ours)
+        try:
+            assert started.stderr is not None
+            async with asyncio.timeout(30):
+                assert b"Does the network work?" in await started.stderr.readline()
+                assert host.state() != before
+                if answer is not None:
+                    os.write(terminal, f"{answer}\n".encode())
+                assert await started.wait() == code
+        finally:
+            await started.communicate()
+            os.close(terminal)
+        assert (host.state() == before) is (code != 0)
 
 
 # How qmon ends that is broken off.
