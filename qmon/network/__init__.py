@@ -17,6 +17,7 @@ captures       other qmons' captures on the same VM
 A user's words:
 
 options        QEMU's option syntax as typed arguments
+spellings      what to write instead of what a QEMU does not take
 rule           a host forward, as users and QEMU spell it
 nics           the NIC models a QEMU has, and their options
 mac            free addresses, and what is wrong with others

@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from qmon.errors import UsageError
+from qmon.network.spellings import INSTEAD, modern
 from qmon.text import plain
 
 if TYPE_CHECKING:
@@ -115,9 +116,13 @@ def parse_netdev(spec: str, schema: Schema) -> dict[str, object]:
     kind = words.get("type") if isinstance(words, dict) else _last(words, "type")
     if not isinstance(kind, str) or kind not in schema.netdev_types():
         raise _unknown_netdev(kind, schema.netdev_types())
+    members = [member.name for member in schema.netdev_members(kind) or ()]
+    for name in words if isinstance(words, dict) else (key for key, _ in words):
+        if name not in members and (said := modern(kind, name)):
+            raise UsageError(f"{kind} has no option '{plain(name)}'", hint=said)
     if isinstance(words, dict):
         check_id(words.get("id"), "netdev", _NETDEV_EXAMPLE)
-        _known_names(words, [member.name for member in schema.netdev_members(kind) or ()], kind)
+        _known_names(words, members, kind)
         return words
     check_id(_last(words, "id"), "netdev", f"{kind},id=net2")
     command = schema.command("netdev_add")
@@ -350,28 +355,11 @@ def _unexpected(key: str, names: Sequence[str], what: str) -> UsageError:
 
 def _unknown_netdev(given: object, known: Sequence[str]) -> UsageError:
     text = plain(str(given)) if given else "that is empty"
-    instead = _INSTEAD.get(text)
+    instead = INSTEAD.get(text)
     guess = "" if instead else _did_you_mean(text, known)
     return UsageError(
         f"this QEMU has no netdev type '{text}'{guess}", hint=instead or f"it has: {', '.join(known)}"
     )
-
-
-# What does the job of a backend that a QEMU may lack (qapi/net.json, and what Debian's QEMUs are built with).
-_INSTEAD = {
-    "passt": "QEMU 10.1 brought it. With an older one run passt yourself (apt install passt; passt --socket PATH), and "
-    "give stream,id=ID,server=off,addr.type=unix,addr.path=PATH",
-    "af-xdp": "QEMU 8.2 brought it; it must be built with libxdp. Without, tap with vhost=on is the fastest there is.",
-    "netmap": "It is for FreeBSD's netmap. On Linux vde (apt install vde2) or a bridge with taps joins VMs.",
-    "vmnet-host": "It is for macOS. On Linux: tap, with a bridge that has no uplink.",
-    "vmnet-shared": "It is for macOS. On Linux: user, or tap with masquerading.",
-    "vmnet-bridged": "It is for macOS. On Linux: bridge, or tap in a bridge.",
-    "slirp": "The user-mode stack is called user: user,id=ID",
-    "none": "`none` only means on QEMU's command line that there is no NIC: qmon unplug NIC",
-    "nic": "A NIC is no netdev: qmon nic add, or qmon plug NETDEV --nic MODEL",
-    "vde": "This QEMU was built without VDE. stream or dgram joins VMs, and a bridge with taps.",
-    "bridge": "This QEMU cannot: take tap, with a tap that is in the bridge.",
-}
 
 
 def _did_you_mean(given: str, known: Sequence[str]) -> str:

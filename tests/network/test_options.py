@@ -96,6 +96,23 @@ def test_other_backends(known: Schema, spec: str, arguments: dict[str, object]) 
     assert parse_netdev(spec, known) == {"type": spec.partition(",")[0], "id": "t", **arguments}
 
 
+@pytest.mark.parametrize(
+    ("spec", "today"),
+    [
+        ("user,id=u1,vlan=0", "hubport"),
+        ("user,model=e1000", "--nic MODEL"),
+        ("tap,name=t1,ifname=tap0", "id="),
+        ('{"type": "user", "id": "u1", "mac": "52:54:00:00:00:01"}', "mac=ADDRESS"),
+        ("nic,model=e1000", "qmon nic add"),
+        ("af-xdp,id=x,ifname=eth0", "libxdp"),
+    ],
+)
+def test_old_spellings_are_answered_with_todays(known: Schema, spec: str, today: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        parse_netdev(spec, known)
+    assert today in str(refused.value.hint)
+
+
 def test_json_is_taken_as_it_is(known: Schema) -> None:
     content = {"type": "stream", "id": "s1", "addr": {"type": "unix", "path": "/a,b"}, "server": True}
     assert parse_netdev(json.dumps(content), known) == content
