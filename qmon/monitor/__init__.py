@@ -29,6 +29,7 @@ holding       a monitor that is held and relayed to other qmons
 relay         QMP spoken to them
 kinds         which commands only ask, and which qmons tell each other of
 events        events as streams
+links         how any qmon set a VM's links last
 
 Using it:
 
