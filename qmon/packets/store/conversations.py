@@ -173,7 +173,10 @@ class Conversations:
         both += flow >> np.uint32(31)
         np.add.at(columns.packets.reshape(-1), both, 1)
         np.add.at(columns.bytes.reshape(-1), both, length.astype(np.int64))
-        np.minimum.at(columns.first_ns, index, np.where(time_ns == NO_TIME, _NEVER, time_ns))
+        # Every time is later than none, which therefore needs looking for only in the first ones.
+        timed = len(time_ns) == 0 or time_ns.min() != NO_TIME
+        first_ns = time_ns if timed else np.where(time_ns == NO_TIME, _NEVER, time_ns)
+        np.minimum.at(columns.first_ns, index, first_ns)
         np.maximum.at(columns.last_ns, index, time_ns)
         for name in ("packets", "bytes", "first_ns", "last_ns"):
             getattr(columns, name)[nothing] = getattr(_NOTHING_YET, name)[0]

@@ -1,4 +1,5 @@
-"""The summaries of a whole batch at once, word for word those of `summarise`.
+"""The summaries of a whole batch at once, word for word those of `summarise`, but for what only the conversation tells:
+the version TLS agreed on, what a DCE/RPC context is, what an opening says all that follows is (`talk`).
 
 The idea: nearly all packets are TCP, UDP or pings whose line needs nothing but header fields. Their fields are read as
 columns, become lists once, and each kind has one format; addresses and ports become text once per conversation. A
@@ -19,8 +20,8 @@ import numpy as np
 
 from qmon.packets.analysis.segments import LONGEST_HEADER, Plain, TcpColumns, TcpTracker, plain
 from qmon.packets.batch import FrameBatch, Interface
-from qmon.packets.copying import I64, U8, U16, Mask, clipped_items_at
-from qmon.packets.store.conversations import Conversations
+from qmon.packets.copying import I64, U8, U16, U32, Mask, clipped_items_at
+from qmon.packets.store.conversations import NO_FLOW, Conversations
 from qmon.packets.store.decode import Headers, decode
 from qmon.packets.summary import (
     Summary,
@@ -33,6 +34,7 @@ from qmon.packets.summary import (
     worded,
 )
 from qmon.packets.summary.line import Line, ipv4, ipv6
+from qmon.packets.summary.talk import Talk, Talks
 
 _ICMP, _TCP, _UDP, _SCTP = 1, 6, 17, 132
 _WITH_PORTS = frozenset({_TCP, _UDP, _SCTP})
@@ -94,6 +96,7 @@ class Summariser:
         self._pairs: dict[int, Ends] = {}
         self._ends: dict[int, str] = {}
         self._ports: dict[int, str] = {}
+        self._talks = Talks()
 
     def __repr__(self) -> str:
         return f"<Summariser {self._conversations!r}>"
@@ -121,7 +124,9 @@ class Summariser:
         _word_datagrams(work, lambda rows: [ports[flows[row]] for row in rows])
         _word_segments(work, lambda rows: [ports[flows[row]] for row in rows])
         ends = list(map(self._ends.__getitem__, flows))
-        self._word_others(work, flows, ends, link_types)
+        begun = self._word_others(work, flows, ends, link_types)
+        if self._talks.speaking:
+            self._name_spoken(work, flow & np.uint32(NO_FLOW), begun)
         return Summaries(ends, work.protocol.tolist(), work.payload.tolist(), work.info.tolist())
 
     def _word_new(self, flows: list[int], headers: Headers) -> None:
@@ -152,8 +157,18 @@ class Summariser:
             self._ends[flow] = self._show_ends(*pair)
             self._ports[flow] = f"{here[i]} → {there[i]}"
 
-    def _word_others(self, work: _Work, flows: list[int], ends: list[str], link_types: U16) -> None:
-        """Word, one by one, what was left."""
+    def _name_spoken(self, work: _Work, flow: U32, begun: dict[int, int]) -> None:
+        """Name the packets of conversations whose opening said what they speak, from the row behind it on."""
+        speaking = self._talks.speaking
+        mine = np.isin(flow, np.fromiter(speaking, np.uint32, len(speaking))) & (work.payload > 0)
+        for row in np.flatnonzero(mine).tolist():
+            number = int(flow[row])
+            if work.protocol[row] in ("TCP", "UDP") and row > begun.get(number, -1):
+                work.protocol[row] = speaking[number]
+
+    def _word_others(self, work: _Work, flows: list[int], ends: list[str], link_types: U16) -> dict[int, int]:
+        """Word, one by one, what was left; return the rows with which conversations began to speak something."""
+        begun: dict[int, int] = {}
         left = ~work.done
         batch, plain = work.batch, work.plain
         rows = np.flatnonzero(left & plain.usual)
@@ -162,10 +177,14 @@ class Summariser:
         tunnels: list[int] = []
         for row, at, end, protocol, version, length in zip(rows.tolist(), *lists, strict=True):
             tcp = work.tcp.row(row) if work.tcp is not None else None
+            number = flows[row] & NO_FLOW
+            talk = self._talks.of(number)
             begin = functools.partial(
-                _carried, at=at, end=end, protocol=protocol, name=f"IPv{version}", tcp=tcp
+                _carried, at=at, end=end, protocol=protocol, name=f"IPv{version}", tcp=tcp, talk=talk
             )
             summary = worded(batch.frame(row), length, begin)
+            if self._talks.learned(number, talk):
+                begun[number] = row
             work.say_one(row, summary)
             if summary.source or summary.destination:
                 tunnels.append(row)
@@ -176,6 +195,7 @@ class Summariser:
             summary = summarise(batch.frame(row), link_type, length=int(batch.length[row]))
             work.say_one(row, summary)
             ends[row] = self._show_ends(summary.source, summary.destination, summary.ports)
+        return begun
 
 
 class _Work:
@@ -213,9 +233,16 @@ class _Work:
 
 
 def _carried(
-    line: Line, *, at: int, end: int, protocol: int, name: str, tcp: tuple[int, int, int] | None
+    line: Line,
+    *,
+    at: int,
+    end: int,
+    protocol: int,
+    name: str,
+    tcp: tuple[int, int, int] | None,
+    talk: Talk,
 ) -> None:
-    line.protocol, line.tcp = name, tcp
+    line.protocol, line.tcp, line.talk = name, tcp, talk
     line.limit(end)
     line.payload = max(0, line.end - at)
     internet.carried(line, at, protocol)

@@ -77,10 +77,22 @@ def ethernet_ip(line: Line, at: int) -> None:
     for _ in range(min(count, 4)):
         item, length = (int.from_bytes(line.bytes(place + i, 2), "little") for i in (0, 2))
         if item in _CIP_ITEMS and length:
-            service = line.data[place + 4 + 2 * (item == 0xB1)]
-            answer = "Response" if service & 0x80 else "Request"
-            line.set("CIP", f"Service 0x{service & 0x7F:02x} {answer}")
+            _common_industrial(line, place + 4 + 2 * (item == 0xB1))
         place += 4 + length
+
+
+def _common_industrial(line: Line, at: int) -> None:
+    """Word a CIP message; a request's path says which class is asked (volume 1, appendix C)."""
+    service, asked = line.data[at], line.bytes(at + 2, 2)
+    if service & 0x80:
+        line.set("CIP", f"Service 0x{service & 0x7F:02x} Response")
+        return
+    protocol = "CIP"
+    if asked == b"\x20\x67" and service in (0x4B, 0x4C):
+        protocol = "CIP PCCC"
+    elif asked == b"\x20\x06" and service in (0x4E, 0x54, 0x5B):
+        protocol = "CIP CM"
+    line.set(protocol, f"Service 0x{service:02x} Request")
 
 
 def ams(line: Line, at: int) -> None:

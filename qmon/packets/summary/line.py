@@ -6,6 +6,7 @@ import functools
 import struct
 from socket import AF_INET6, inet_ntop
 
+from qmon.packets.summary.talk import Talk
 from qmon.text import plain_bytes
 
 BROADCAST = b"\xff" * 6
@@ -16,6 +17,7 @@ class Line:
     does, or where the captured bytes do; `end` is where the level ended on the wire.
 
     `ports` are the source's and the destination's; `payload` is how many bytes the innermost level known carries.
+    `talk` is what is known of the conversation, None where a frame is read alone.
 
     `tcp` is how sequence number, acknowledgement and window of the next TCP header are to be read, where that is known.
 
@@ -34,6 +36,7 @@ class Line:
         "ports",
         "protocol",
         "source",
+        "talk",
         "tcp",
     )
 
@@ -42,6 +45,7 @@ class Line:
         self.length = self.end = self.payload = length
         self.depth = 0
         self.ports: tuple[int, int] | None = None
+        self.talk: Talk | None = None
         self.tcp: tuple[int, int, int] | None = None
         self.source = self.destination = self.protocol = self.info = ""
 

@@ -20,7 +20,11 @@ _MAX_PACKET = 35_000
 
 def banner(line: Line, at: int, source: int, destination: int) -> None:
     """Word the line with which either side begins."""
-    line.set("SSH", f"{_side(source, destination)}: Protocol ({line.text_line(at)})")
+    if line.talk is not None and line.data.startswith((b"SSH-2", b"SSH-1.99"), at):
+        line.talk.ssh = True
+    # Most clients speak first, and one side's banner alone settles no version.
+    side = _side(source, destination)
+    line.set("SSH" if side == "Client" else "SSHv2", f"{side}: Protocol ({line.text_line(at)})")
 
 
 def packets(line: Line, at: int, source: int, destination: int) -> None:
@@ -41,7 +45,9 @@ def packets(line: Line, at: int, source: int, destination: int) -> None:
             return  # Whoever speaks here does not encrypt.
         words.append(f"Encrypted packet (len={line.end - at})")
     if words:
-        line.set("SSHv2", f"{_side(source, destination)}: {', '.join(words)}")
+        # Without the banners the version is known only of what is not encrypted.
+        known = (line.talk is not None and line.talk.ssh) or words[0] in _MESSAGES.values()
+        line.set("SSHv2" if known else "SSH", f"{_side(source, destination)}: {', '.join(words)}")
 
 
 def _side(source: int, destination: int) -> str:

@@ -6,6 +6,7 @@ a message stays TCP.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 
@@ -34,6 +35,22 @@ def _openvpn(line: Line, at: int) -> None:
         wrapped.openvpn(line, at + 2)
 
 
+def _remote_shell(line: Line, at: int) -> None:
+    """Word the port for errors with which a client begins; nothing behind it says what it is."""
+    if line.end - at <= 6 and re.fullmatch(rb"\d{1,5}\0", line.data[at:]):
+        line.set("RSH", "Session Establishment")
+        if line.talk is not None:
+            line.talk.speaks = "RSH"
+
+
+def _remote_login(line: Line, at: int) -> None:
+    """Word the names and the terminal with which a client begins (RFC 1282)."""
+    if re.fullmatch(rb"\0?[^\0]{1,32}\0[^\0]{1,32}\0[^\0/]{1,32}/\d{1,7}\0", line.data[at : at + 120]):
+        line.set("Rlogin", "User information")
+        if line.talk is not None:
+            line.talk.speaks = "Rlogin"
+
+
 _PORTS: dict[int, Worded] = {
     53: naming.dns_in_stream,
     88: windows.kerberos_in_stream,
@@ -44,6 +61,8 @@ _PORTS: dict[int, Worded] = {
     389: windows.directory,
     445: windows.session,
     502: industry.modbus,
+    513: _remote_login,
+    514: _remote_shell,
     524: calls.netware,
     646: calls.labels,
     1194: _openvpn,
@@ -96,6 +115,8 @@ def payload(line: Line, at: int, source: int, destination: int) -> None:
             tried(windows.remote_call, line, at)
         elif line.data.startswith(b"\x13BitTorrent protocol", at):
             line.set("BitTorrent", "Handshake")
+            if line.talk is not None:
+                line.talk.speaks = "BitTorrent"
         elif start[:3].isupper() or start[:1].isdigit() or start[:2].isupper():
             texts.by_content(line, at)
 

@@ -16,6 +16,7 @@ _RTSP = re.compile(rb"[A-Z_]{4,16} [^ \r\n]+ RTSP/1\.0\r?\n|RTSP/1\.0 \d{3} ")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,12})", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked", re.IGNORECASE)
 _TYPE = re.compile(rb"\r\ncontent-type:[ \t]*([\w/+.-]+)", re.IGNORECASE)
+_WEBSOCKET = re.compile(rb"\r\nupgrade:[ \t]*websocket\r\n", re.IGNORECASE)
 _WITHOUT_BODY = re.compile(rb"HTTP/\d\.\d (1\d\d|204|304)")
 # Whoever closes the connection behind a body need not say its length.
 _CLOSED_BEHIND = re.compile(rb"HTTP/\d\.\d \d")
@@ -38,16 +39,25 @@ def by_content(line: Line, at: int) -> bool:
     elif _SIP.match(data, at):
         sip(line, at)
     elif data.startswith(b"8=FIX", at):
+        _goes_on_as(line, "FIX")
         line.set("FIX", line.text_line(at).replace("\\x01", " "))
     elif data.startswith(b"RFB 00", at):
+        _goes_on_as(line, "VNC")
         line.set("VNC", f"Protocol version: {line.text_line(at + 4)}")
     else:
         return False
     return True
 
 
+def _goes_on_as(line: Line, protocol: str) -> None:
+    if line.talk is not None:
+        line.talk.speaks = protocol
+
+
 def _http(line: Line, at: int) -> None:
     first = line.text_line(at)
+    if first.startswith("HTTP/1.1 101") and _WEBSOCKET.search(line.data, at):
+        _goes_on_as(line, "WebSocket")
     if _goes_on(line, at):
         line.info = f"{first} [goes on in the next segment]"
         return

@@ -65,8 +65,10 @@ def records(line: Line, at: int) -> bool:
         elif kind == _HANDSHAKE:
             word, agreed = _messages(line, at + 5, stop)
             version = agreed or version
+            if agreed and line.talk is not None:
+                line.talk.tls = agreed
         words.append(word)
-        line.set(version, ", ".join(words))
+        line.set((line.talk and line.talk.tls) or version, ", ".join(words))
         at = stop
     return bool(words)
 

@@ -5,7 +5,9 @@ Sources: RFC 1001/1002, MS-SMB2, MS-CIFS, C706 (DCE 1.1 RPC), RFC 4511, RFC 4120
 
 from __future__ import annotations
 
-from qmon.packets.summary import tables
+from typing import Literal
+
+from qmon.packets.summary import interfaces, tables
 from qmon.packets.summary.line import Line
 
 _SESSION = {
@@ -25,6 +27,9 @@ _RPC = {
     0: "Request", 2: "Response", 3: "Fault", 11: "Bind", 12: "Bind_ack", 13: "Bind_nak", 14: "Alter_context",
     15: "Alter_context_resp", 16: "AUTH3", 17: "Shutdown", 18: "Co_cancel", 19: "Orphaned",
 }  # fmt: skip
+_REQUEST, _RESPONSE, _BIND, _ALTER = 0, 2, 11, 14
+# First and last fragment.
+_WHOLE = 3
 _LDAP = {
     0x60: "bindRequest", 0x61: "bindResponse", 0x42: "unbindRequest", 0x63: "searchRequest", 0x64: "searchResEntry",
     0x65: "searchResDone", 0x66: "modifyRequest", 0x67: "modifyResponse", 0x68: "addRequest", 0x69: "addResponse",
@@ -64,12 +69,19 @@ def _smb(line: Line, at: int) -> None:
 
 def remote_call(line: Line, at: int) -> None:
     """Word a DCE/RPC packet of a connection: version 5, a known kind, and the length it says."""
-    order = "little" if line.data[at + 4] & 0xF0 else "big"
-    size = int.from_bytes(line.bytes(at + 8, 2), order)  # type: ignore[arg-type]
+    order: Literal["little", "big"] = "little" if line.data[at + 4] & 0xF0 else "big"
+    size = int.from_bytes(line.bytes(at + 8, 2), order)
     kind = line.data[at + 2]
     if line.data[at] == 5 and line.data[at + 1] <= 1 and kind in _RPC and 16 <= size <= line.end - at:
-        call = int.from_bytes(line.bytes(at + 12, 4), order)  # type: ignore[arg-type]
+        call = int.from_bytes(line.bytes(at + 12, 4), order)
         line.set("DCERPC", f"{_RPC[kind]}: call_id: {call}, Fragment: {size} bytes")
+        if line.talk is None:
+            return
+        if kind in (_BIND, _ALTER):
+            interfaces.bound(line, at + 24, line.talk, order)
+        elif kind in (_REQUEST, _RESPONSE) and line.data[at + 3] & _WHOLE == _WHOLE:
+            context = int.from_bytes(line.bytes(at + 20, 2), order)
+            line.protocol = line.talk.contexts.get(context, "DCERPC")
 
 
 def _item(line: Line, at: int) -> tuple[int, int]:

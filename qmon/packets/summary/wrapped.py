@@ -49,6 +49,7 @@ def by_content(line: Line, at: int, source: int, destination: int) -> None:
     elif size >= 21 and first & 0x80 and is_quic(line.u32(at + 1)):
         quic(line, at)
     elif size >= 21 and first & 0xC0 == 0xC0 and data[at + 1] == 0x51 and data[at + 2 : at + 5].isdigit():
+        _goes_on_as(line, "GQUIC")
         line.set("GQUIC", f"Version Q{data[at + 2 : at + 5].decode()}")
     elif size >= 13 and first in _DTLS_KINDS and line.u16(at + 1) in _DTLS:
         _dtls(line, at)
@@ -58,11 +59,17 @@ def by_content(line: Line, at: int, source: int, destination: int) -> None:
         _quic_on_its_port(line, at, size)
 
 
+def _goes_on_as(line: Line, protocol: str) -> None:
+    if line.talk is not None:
+        line.talk.speaks = protocol
+
+
 def quic(line: Line, at: int) -> None:
     """Word a packet with a long header."""
     size = line.data[at + 5]
     kind = line.data[at] >> 4 & 3
     kind = (kind - 1) & 3 if line.u32(at + 1) == _QUIC_2 else kind
+    _goes_on_as(line, "QUIC")
     line.set("QUIC", f"{_QUIC_KINDS[kind]}, DCID={line.bytes(at + 6, min(size, 20)).hex()}")
 
 
@@ -73,9 +80,11 @@ def _quic_on_its_port(line: Line, at: int, size: int) -> None:
     elif (
         first & 0x09 == 0x09 and size >= 14 and line.data[at + 9] == 0x51 and line.bytes(at + 10, 3).isdigit()
     ):
+        _goes_on_as(line, "GQUIC")
         line.set("GQUIC", f"Version Q{line.bytes(at + 10, 3).decode()}")
     elif first & 0xC0 == 0x40 and size >= 21:
-        line.set("QUIC", "Protected Payload (KP0)")
+        known = line.talk.speaks if line.talk is not None else ""
+        line.set(known or "QUIC", "Protected Payload (KP0)")
 
 
 def _dtls(line: Line, at: int) -> None:

@@ -39,6 +39,11 @@ def _together(summariser: Summariser, batch: FrameBatch, interfaces: list[Interf
     return list(zip(worded.ends, worded.protocol, worded.payload_bytes, worded.info, strict=True))
 
 
+def _without_talk(rows: Rows) -> Rows:
+    """Leave out what only the conversation tells: which version of SSH is encrypted."""
+    return [(ends, protocol.replace("SSHv2", "SSH"), size, info) for ends, protocol, size, info in rows]
+
+
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
 def test_fixtures(path: Path) -> None:
     summariser = Summariser(_ends, absolute=True)
@@ -55,7 +60,8 @@ def test_protocols_whole_and_cut() -> None:
     lengths = [len(one) + rng.choice((0, 0, 7, 2000)) for one in everything]
     batch = FrameBatch.from_frames(everything, length=lengths)
     ethernet = [Interface()]
-    assert _together(Summariser(_ends, absolute=True), batch, ethernet) == _one_by_one(batch, ethernet)
+    together = _together(Summariser(_ends, absolute=True), batch, ethernet)
+    assert _without_talk(together) == _without_talk(_one_by_one(batch, ethernet))
 
 
 def test_odd_frames_of_every_link_type() -> None:

@@ -130,7 +130,7 @@ ETHERNET = {
     ),
     "ssh encrypted": (
         segment(bytes(range(130, 182)), 22, answer=True),
-        "SSHv2",
+        "SSH",
         "Server: Encrypted packet (len=52)",
     ),
     "text on port 22": (segment(b"hello there, how are you?\r\n", 22), "TCP", "Len=27"),
@@ -193,7 +193,6 @@ DIFFERENT = {
     "ssh key exchange",
     "ssh key exchange, first part",
     "ssh new keys",
-    "ssh encrypted",
     "text on port 22",
     "llc, no stp",
 }
