@@ -173,7 +173,7 @@ class Conversations:
         both += flow >> np.uint32(31)
         np.add.at(columns.packets.reshape(-1), both, 1)
         np.add.at(columns.bytes.reshape(-1), both, length.astype(np.int64))
-        # Every time is later than none, which therefore needs looking for only in the first ones.
+        # NO_TIME is less than every time: where the least is another one, all have theirs.
         timed = len(time_ns) == 0 or time_ns.min() != NO_TIME
         first_ns = time_ns if timed else np.where(time_ns == NO_TIME, _NEVER, time_ns)
         np.minimum.at(columns.first_ns, index, first_ns)

@@ -50,8 +50,8 @@ class TrafficCounter:
 
     def count(self, time_ns: I64, interface: U16, direction: U8, length: U32) -> None:
         """Add packets; those without a time passed in no second."""
-        known = time_ns != NO_TIME
-        if not known.all():
+        if len(time_ns) and time_ns.min() == NO_TIME:
+            known = time_ns != NO_TIME
             time_ns, interface, direction, length = (
                 time_ns[known],
                 interface[known],
