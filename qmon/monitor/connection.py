@@ -23,7 +23,7 @@ from qmon.errors import CannotAttach, Interrupted, Refused, TimedOut
 from qmon.monitor.bounds import check_arguments, nests_too_deeply
 from qmon.monitor.shapes import is_as_expected
 from qmon.monitor.version import Version
-from qmon.text import cut, plain, plain_bytes
+from qmon.text import cut, described, plain, plain_bytes
 
 # With what comes before it: late replies to a client that has left.
 GREETING_LIMIT_BYTES = 16 << 20
@@ -330,6 +330,8 @@ class Connection:
             return problem.strerror or str(problem)
         except (QMPError, ValueError) as problem:
             return f"the other side broke the protocol: {cut(plain(str(problem)), 200)}"
+        except Exception as problem:  # noqa: BLE001 (a fault of ours that ended the reader: it is told, once)
+            return f"qmon failed: {described(problem)}"
         return "closed"
 
 

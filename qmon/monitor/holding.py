@@ -63,10 +63,12 @@ class Holding:
 
     async def _hand_over(self) -> None:
         # In this order: the next holder finds the lock free and the monitor without a client.
-        if self._relay is not None:
-            await self._relay.drain()
-        await self._connection.close()
-        self._lock.release()
+        try:
+            if self._relay is not None:
+                await self._relay.drain()
+            await self._connection.close()
+        finally:
+            self._lock.release()
         relay, self._relay = self._relay, None
         if relay is not None:
             await relay.hang_up()

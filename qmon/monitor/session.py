@@ -354,9 +354,11 @@ class Session:
 
     async def _leave(self) -> None:
         if self._last is not None:
-            await self._last.connection.close()
-            if self._last.lock is not None:
-                self._last.lock.release()
+            try:
+                await self._last.connection.close()
+            finally:
+                if self._last.lock is not None:
+                    self._last.lock.release()
 
     async def _hold(self, joined: Joined) -> str:
         """Keep the way open, relaying to others if it is ours alone; return why it ended."""

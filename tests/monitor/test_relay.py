@@ -269,6 +269,29 @@ async def test_a_session_whose_own_task_fails_is_lost_and_lets_the_monitor_go(
     await first.close()
 
 
+async def test_a_fault_in_hearing_costs_a_client_its_way_and_the_holder_its_session(
+    fake_monitor: FakeMonitor,
+) -> None:
+    def fails(_: object) -> None:
+        raise KeyError("no such luck")
+
+    fake_monitor.answer("netdev_del", {})
+    async with pair(fake_monitor) as (holder, other):
+        joined_again = asyncio.Event()
+        other.on_handover(joined_again.set)
+        other.on_change(fails)
+        await holder.execute("netdev_del", {"id": "x"})
+        await joined_again.wait()
+        assert await other.execute("query-name") == {"name": "fake"}
+        await other.close()
+        holder._fan.put = fails  # type: ignore[method-assign]
+        await fake_monitor.event("STOP")
+        assert await holder.wait_lost() == "qmon failed: KeyError: 'no such luck'"
+        async with await Session.attach(fake_monitor.address) as again:
+            assert not again.shared
+            assert await again.execute("query-name") == {"name": "fake"}
+
+
 async def test_an_endless_line_ends_its_client_only(
     fake_monitor: FakeMonitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
