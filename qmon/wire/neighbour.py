@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import ipaddress
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -89,9 +89,12 @@ async def is_free(wire: Wire, mac: str, address: str, toward: tuple[Toward, ...]
 
 
 @asynccontextmanager
-async def present(wire: Wire, neighbour: Neighbour) -> AsyncIterator[None]:
-    """Answer, for the length of the block, those who ask for the neighbour: on the side where they ask."""
-    task = asyncio.create_task(_answer(wire, neighbour), name="answer for the made-up neighbour")
+async def present(
+    wire: Wire, neighbour: Neighbour, may_answer: Callable[[Toward], bool]
+) -> AsyncIterator[None]:
+    """Answer, for the length of the block, those who ask for the neighbour: on the side where they ask, if allowed."""
+    answering = _answer(wire, neighbour, may_answer)
+    task = asyncio.create_task(answering, name="answer for the made-up neighbour")
     try:
         yield
     finally:
@@ -101,15 +104,15 @@ async def present(wire: Wire, neighbour: Neighbour) -> AsyncIterator[None]:
         raise problem
 
 
-async def _answer(wire: Wire, neighbour: Neighbour) -> None:
+async def _answer(wire: Wire, neighbour: Neighbour, may_answer: Callable[[Toward], bool]) -> None:
     with wire.hear(mac_bytes(neighbour.mac), group=True) as ear:
         while True:
             heard = await ear.next()
             assert heard is not None
-            packet = read(heard.frame)
+            side = Toward.GUEST if heard.direction is Direction.OUT else Toward.NETWORK
+            packet = read(heard.frame) if may_answer(side) else None
             reply = None if packet is None else _reply(packet, neighbour)
             if reply is not None:
-                side = Toward.GUEST if heard.direction is Direction.OUT else Toward.NETWORK
                 try:
                     await wire.send(side, frame_of(reply))
                 except Refused:

@@ -136,7 +136,7 @@ async def speaking(place: Place, source: str | None, *, about: str | None = None
     mac = made_up_mac(place.vm.known.name or place.vm.known.address, place.netdev.id)
     us = parse_source(source, mac) if source else await _made_up(place, mac, _ipv4(about))
     refuse_impostor(place, us, about)
-    async with present(place.wire, us):
+    async with present(place.wire, us, lambda side: side is Toward.GUEST or place.alone or place.allowed):
         yield us
 
 
