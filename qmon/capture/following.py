@@ -315,14 +315,14 @@ class FollowedVm:
     async def _after_loss(self, lost: Monitor, reason: str) -> Monitor | None:
         """Return the session to go on with, None where it is over."""
         assert self._capture is not None
-        gone = f"the monitor was lost: {reason}"
+        gone = f"the monitor disconnected: {reason}"
         if self._attaching.process is not None:
             gone = "QEMU was killed or crashed"
             if await self._attaching.process.ends_within(FAREWELL_S):
                 return await self._after_end(gone)
         elif await self._has_quit():
             return await self._after_end(gone)
-        self.note("monitor", f"the monitor was lost ({reason}); the capture goes on")
+        self.note("monitor", f"the monitor disconnected ({reason}); the capture goes on")
         again = await self._attaching.again(lost, self._capture.filter_ids)
         if again is None:
             return await self._after_end(gone)

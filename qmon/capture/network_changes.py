@@ -169,7 +169,7 @@ def _told_by_command(command: str, arguments: Mapping[str, str]) -> _Told | None
         text = f"NIC {name or arguments.get('driver')} was plugged into {arguments['netdev']} by qmon"
         return _Told(text, "NIC", name)
     if command == "device_del":
-        text = f"the guest was asked by qmon to let {name} go"
+        text = f"qmon asked the guest to release {name}"
         return _Told(text, "NIC", name, came=False, silent=False, lasting=True)
     return None
 

@@ -63,7 +63,7 @@ async def _addr(
 
     async with FollowedVm(context.target(), CaptureOptions(events=False)) as vm:
         if vm.session is None:
-            raise Refused(f"the monitor was lost as soon as it was attached to: {vm.monitor_note}")
+            raise Refused(f"the monitor disconnected right after attaching: {vm.monitor_note}")
         network = await inspect(vm.session)
         meant = [choose(network, one) for one in netdevs] or _plugged(network)
         if not ask and not any(_known(vm, network, one) for one in meant):

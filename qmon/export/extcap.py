@@ -110,7 +110,7 @@ def chosen(vms: Sequence[ListedVm], interface: str, vm: str) -> tuple[int | None
     found = known.get(interface)
     if found is None:
         raise CannotAttach(
-            f"{plain(interface)}: this VM, or its netdev, is not there any more",
+            f"{plain(interface)}: this VM or its netdev is gone",
             hint="Capture > Refresh Interfaces (F5) shows what runs now",
         )
     return (found.pid if pid is None else pid), found.netdev
@@ -131,7 +131,7 @@ def _by_name(vms: Sequence[ListedVm]) -> dict[str, ListedVm]:
 def _pid(vms: Sequence[ListedVm], vm: str) -> int:
     found = _by_name(vms).get(vm)
     if found is None:
-        raise CannotAttach(f"the VM {plain(vm)} does not run any more", hint="choose another in the options")
+        raise CannotAttach(f"the VM {plain(vm)} is no longer running", hint="choose another in the options")
     return found.vm.pid
 
 

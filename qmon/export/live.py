@@ -88,7 +88,7 @@ async def _attach(stack: AsyncExitStack, target: Target | None, options: Capture
     vm = await stack.enter_async_context(FollowedVm(target, options))
     session = vm.session
     if session is None:
-        raise Refused(f"the monitor was lost as soon as it was attached to: {vm.monitor_note}")
+        raise Refused(f"the monitor disconnected right after attaching: {vm.monitor_note}")
     return _Attached(str(target or session.address), vm, await inspect(session))
 
 

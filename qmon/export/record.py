@@ -204,7 +204,7 @@ async def _until_over(recording: _Recording) -> End:
     try:
         return await _move_on(recording)
     except ReaderLeft:
-        return End("nobody reads the output any more")
+        return End("the reader of the output has left")
     except QmonError as problem:
         return End("failed", problem)
 

@@ -28,7 +28,7 @@ T = TypeVar("T")
 async def rewrite(capture: CaptureFile, batches: Iterator[FrameBatch], output: CaptureFileOutput) -> None:
     """Write all batches (made of `capture`'s) and the notes between them, and close the output, however this ends.
 
-    That nobody reads the output any more is a normal end; QmonError where reading or writing fails.
+    That the reader of the output has left is a normal end; QmonError where reading or writing fails.
     """
     empty = FrameBatch.empty()
     try:

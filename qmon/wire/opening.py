@@ -91,7 +91,7 @@ async def open_place(
     async with AsyncExitStack() as stack:
         vm = await stack.enter_async_context(FollowedVm(target, CaptureOptions(events=False)))
         if vm.session is None:
-            raise Refused(f"the monitor was lost as soon as it was attached to: {vm.monitor_note}")
+            raise Refused(f"the monitor disconnected right after attaching: {vm.monitor_note}")
         network = await inspect(vm.session)
         chosen = choose(network, netdev)
         nics = nics_on(network, chosen)

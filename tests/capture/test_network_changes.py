@@ -43,7 +43,7 @@ def changes(said: Said) -> NetworkChanges:
             "NIC nic2 was plugged into u2 by qmon",
         ),
         (line("device_add e1000,netdev=u2"), "NIC e1000 was plugged into u2 by qmon"),
-        (told("device_del", {"id": "nic2"}), "the guest was asked by qmon to let nic2 go"),
+        (told("device_del", {"id": "nic2"}), "qmon asked the guest to release nic2"),
         (
             line("hostfwd_add u1 tcp:127.0.0.1:2222-:22"),
             "forward tcp:127.0.0.1:2222-:22 on u1 was added by qmon",

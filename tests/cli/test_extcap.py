@@ -119,7 +119,7 @@ async def test_a_filter_and_the_dialogs_options(vm: LabVm, home: Path) -> None:
         (
             ("--extcap-interface", "qmon-gone-u1", "--capture", "--fifo", "/nonexistent/f"),
             3,
-            "not there any more",
+            "is gone",
         ),
         (("--extcap-interface", "qmon", "--capture", "--fifo", "/nonexistent/f", "--vm", "gone"), 3, "gone"),
     ],

@@ -85,7 +85,7 @@ def plain_file(folder: Path, name: str, qemu_pid: int | None, limit_bytes: int) 
         mode = folder.stat().st_mode
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
             raise Refused(
-                f"{plain(str(folder))} is no place for QEMU's files: anybody may exchange them there"
+                f"{plain(str(folder))} is not safe for QEMU's files: anybody may replace them there"
             )
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as problem:

@@ -92,7 +92,7 @@ def _open_host(context: TapContext, netdev: str, interface: int, network: Networ
         host = open_host_tap(network, netdev, context.pid, context.snaplen)
     except Refused as problem:
         raise Refused(
-            f"{refusal.message}; the host's side of it is no way either: {problem.message}",
+            f"{refusal.message}; its interface on the host cannot be used either: {problem.message}",
             hint=problem.hint or refusal.hint,
             reason=refusal.reason,
         ) from problem
