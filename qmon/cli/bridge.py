@@ -9,6 +9,7 @@ from collections.abc import Callable
 import click
 
 from qmon.cli import output as out
+from qmon.cli.groups import CommandGroup
 from qmon.cli.tap import dry_run_option, show
 from qmon.errors import Refused
 from qmon.host import bridges, journal, state
@@ -17,11 +18,12 @@ _CONFIRM_WITHIN_S = journal.CONFIRM_S - 2
 
 
 @click.group(
+    cls=CommandGroup,
     epilog="Making and removing needs root and pyroute2 (pip install 'qmon[host]').\n\n\b\nExamples:\n"
     "  sudo qmon bridge add br0                   # guests among themselves\n"
     "  sudo qmon bridge add br0 --uplink eth0     # guests on the host's own network\n"
     "  sudo qmon tap add tap0 --bridge br0\n"
-    "  sudo qmon bridge rm br0"
+    "  sudo qmon bridge rm br0",
 )
 def bridge() -> None:
     """Bridges of this host: list, make, remove."""

@@ -8,6 +8,7 @@ import pwd
 import click
 
 from qmon.cli import output as out
+from qmon.cli.groups import CommandGroup
 from qmon.errors import UsageError
 from qmon.host import journal, state, taps
 from qmon.host.steps import HostStep
@@ -15,11 +16,12 @@ from qmon.text import plain
 
 
 @click.group(
+    cls=CommandGroup,
     epilog="Making and removing needs root and pyroute2 (pip install 'qmon[host]').\n\n\b\nExamples:\n"
     "  sudo qmon tap add tap0 --bridge br0\n"
     "  sudo qmon tap add tap0 --nat 10.99.0.0/24\n"
     "  qmon plug tap,id=t1,ifname=tap0,script=no,downscript=no --nic virtio-net-pci\n"
-    "  sudo qmon tap rm tap0"
+    "  sudo qmon tap rm tap0",
 )
 def tap() -> None:
     """Taps of this host: list, make, remove."""
