@@ -8,18 +8,26 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 import select
 import sys
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from textual import events
 from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
+from textual.message import Message
 
 if TYPE_CHECKING:
     from textual.app import App
 
 PATIENCE_S = 1.0
+# An escape that nothing follows within this time was the key.
+_ESCAPE_MS = 50
+# What may follow an escape in what a terminal sends by itself: CSI, SS2, SS3, DCS, SOS, OSC, PM, APC (ECMA-48).
+_ESCAPE_KEY = re.compile("\x1b(?![\\[NOPX\\]^_])")
 _PIECE_BYTES = 2048
 
 
@@ -92,6 +100,47 @@ def _own_descriptor(descriptor: int) -> int:
         return os.dup(descriptor)
 
 
+class TypedInput:
+    """What a terminal sends, made into messages; an Esc key with another key right behind it is two keys.
+
+    Textual would take both for one key with Alt, and forget the Esc.
+    """
+
+    def __init__(self, parser: XTermParser) -> None:
+        self._parser = parser
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._held = ""
+
+    @property
+    def wait_ms(self) -> int:
+        """How long to wait for more."""
+        return _ESCAPE_MS if self._held else 100
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """Take some of it."""
+        content = self._held + self._decode(data)
+        self._held = ""
+        if content.endswith("\x1b"):
+            content, self._held = content[:-1], "\x1b"
+        start = 0
+        for found in _ESCAPE_KEY.finditer(content):
+            yield from self._parsed(content[start : found.start()])
+            yield events.Key("escape", "\x1b")
+            start = found.end()
+        yield from self._parsed(content[start:])
+
+    def nothing_came(self) -> Iterator[Message]:
+        """Take that nothing came for a while."""
+        if self._held:
+            self._held = ""
+            yield events.Key("escape", "\x1b")
+        yield from self._parser.tick()
+
+    def _parsed(self, content: str) -> Iterator[Message]:
+        if content:
+            yield from self._parser.feed(content)
+
+
 class PatientDriver(LinuxDriver):
     """Ends the app when its terminal is closed; never spins on it and never waits for it."""
 
@@ -117,28 +166,28 @@ class PatientDriver(LinuxDriver):
 
     def run_input_thread(self) -> None:
         """Read keys and mouse until told to stop or until the terminal is gone."""
-        parser = XTermParser(self._debug)
-        decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        typed = TypedInput(XTermParser(self._debug))
         poll = select.poll()
         poll.register(self.fileno, select.POLLIN)
         while not self.exit_event.is_set():
-            ready = poll.poll(100)
-            if ready and not self._read_some(parser, decode):
+            if not poll.poll(typed.wait_ms):
+                messages = typed.nothing_came()
+            elif (data := self._read()) is not None:
+                messages = typed.feed(data)
+            else:
                 self._terminal_gone()
                 return
-            for message in parser.tick():
+            for message in messages:
                 self.process_message(message)
 
-    def _read_some(self, parser: XTermParser, decode: Any) -> bool:
+    def _read(self) -> bytes | None:
+        """Return what was typed, None once the terminal is gone."""
         try:
-            data = os.read(self.fileno, 4096)
+            return os.read(self.fileno, 4096) or None
         except BlockingIOError:
-            return True
+            return b""
         except OSError:
-            return False
-        for message in parser.feed(decode(data)) if data else ():
-            self.process_message(message)
-        return bool(data)
+            return None
 
     def _terminal_gone(self) -> None:
         self.give_up()

@@ -44,7 +44,7 @@ async def test_packets_a_filter_and_the_way_out(vm: LabVm, runtime_directory: Pa
         await pane.shows("vm[bold]", "● 1 tap", "nic1", "follow", "TFTP", "Internet Protocol Version 4")
         assert len(await _ours(vm)) == 2
         await pane.keys("/")
-        await pane.shows("capture filter")
+        await pane.shows("Capture filter")
         await pane.type("udp port 69")
         await pane.shows("udp port 69")
         await pane.keys("Enter")
@@ -115,6 +115,8 @@ async def test_it_tells_when_the_vm_ends_and_leaves_in_order_then_too(
         await pane.keys(":")
         await pane.shows("(qemu)")
         await pane.type("quit")
+        await pane.keys("Enter")
+        await pane.shows("ends the VM at once")
         await pane.keys("Enter")
         await pane.shows("is disconnected; reconnecting")
         await pane.keys("C-c")

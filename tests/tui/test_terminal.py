@@ -8,8 +8,10 @@ import select
 from collections.abc import Iterator
 
 import pytest
+from textual import events
+from textual._xterm_parser import XTermParser
 
-from qmon.tui.terminal import TerminalOutput
+from qmon.tui.terminal import TerminalOutput, TypedInput
 
 
 @pytest.fixture
@@ -65,3 +67,30 @@ def test_blocking_of_the_shared_descriptor_is_left_alone(terminal: tuple[int, in
     assert os.get_blocking(terminal[1])
     assert not os.get_blocking(output.fileno())
     output.close()
+
+
+def _keys(*pieces: bytes) -> list[str]:
+    typed = TypedInput(XTermParser(False))
+    messages = [message for piece in pieces for message in typed.feed(piece)] + list(typed.nothing_came())
+    return [message.key for message in messages if isinstance(message, events.Key)]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "keys"),
+    [
+        ((b"\x1bG",), ["escape", "G"]),
+        ((b"\x1b", b"G"), ["escape", "G"]),
+        ((b"j\x1b2k",), ["j", "escape", "2", "k"]),
+        ((b"\x1b\x1b",), ["escape", "escape"]),
+        ((b"\x1b\r",), ["escape", "enter"]),
+        ((b"\x1b",), ["escape"]),
+        ((b"\x1b[A\x1b",), ["up", "escape"]),
+        ((b"\x1b", b"[", b"B"), ["down"]),
+        ((b"\x1bOP",), ["f1"]),
+        ((b"\xc3", b"\xa9"), ["\u00e9"]),
+    ],
+)
+def test_an_escape_and_what_is_typed_right_behind_it_are_two_keys(
+    pieces: tuple[bytes, ...], keys: list[str]
+) -> None:
+    assert [{"latin_small_letter_e_with_acute": "\u00e9"}.get(key, key) for key in _keys(*pieces)] == keys
