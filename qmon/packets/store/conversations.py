@@ -20,15 +20,13 @@ from qmon.packets.copying import I64, U8, U16, U32, U64, Mask
 from qmon.packets.store.decode import Headers, Kind, kind_of
 
 NO_FLOW = 0x7FFF_FFFF
-MAX_INTERFACES = 1 << 12
 REVERSED = 0x8000_0000
 _FIRST_CAPACITY = 1024
 _NEVER = np.iinfo(np.int64).max
 # Slots of the table for each conversation at least: with few collisions, most are found at the first look.
 _ROOM = 4
-_SEED = np.frombuffer(os.urandom(16), np.uint64) | np.uint64(1)
+_SEED = np.frombuffer(os.urandom(24), np.uint64) | np.uint64(1)
 _OF_PROTOCOL = np.frombuffer(os.urandom(8 * 256), np.uint64)
-_OF_INTERFACE = np.frombuffer(os.urandom(8 * MAX_INTERFACES), np.uint64)
 _A, _B = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
@@ -318,7 +316,7 @@ def _keys(headers: Headers, interface: U16) -> tuple[U64, Mask]:
     key += destination
     # The protocol moves equal pairs of endpoints apart; so does IPv6, whose digest may equal an IPv4 address.
     key += _OF_PROTOCOL.take(headers.protocol)
-    key += _OF_INTERFACE.take(interface)
+    key += interface.astype(np.uint64) * _SEED[2]
     key ^= key >> np.uint64(32)
     key |= key == 0
     return key, swapped

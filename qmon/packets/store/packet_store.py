@@ -22,7 +22,6 @@ from qmon.errors import QmonError
 from qmon.packets.batch import Direction, FrameBatch, Interface
 from qmon.packets.copying import I64
 from qmon.packets.store.conversations import (
-    MAX_INTERFACES,
     NO_FLOW,
     Conversation,
     Conversations,
@@ -42,6 +41,7 @@ DEFAULT_LIMIT_BYTES = 512 << 20
 DEFAULT_LIMIT_PACKETS = 32 << 20
 # A little less than the largest threshold glibc takes on by itself.
 LARGEST_KEPT_BYTES = (32 << 20) - (64 << 10)
+MAX_INTERFACES = 1 << 12
 # Frames further apart than this are read back one by one.
 _GAP_BYTES = 4096
 
