@@ -66,11 +66,11 @@ async def test_a_plain_file_that_grows_too_big_is_given_up(qemu_one: Qemu, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_where_files_cannot_be_made_or_may_be_exchanged_is_refused(tmp_path: Path) -> None:
+def test_a_folder_where_files_cannot_be_made_or_may_be_replaced_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="cannot make a file"):
         sink.plain_file(tmp_path / "none", "x", None, 1)
     tmp_path.chmod(0o777)
-    with pytest.raises(Refused, match="exchange"):
+    with pytest.raises(Refused, match="anybody may replace them"):
         sink.plain_file(tmp_path, "x", None, 1)
 
 

@@ -72,7 +72,8 @@ def test_fixtures(fixture_capture: Path) -> None:
 @pytest.mark.parametrize("epoch", [0, 1_714_557_600_123_456_789, -5_000_000_001])
 def test_protocols_damage_links_and_times(epoch: int) -> None:
     rng = random.Random(epoch)
-    everything = [*frames().values(), *damaged()]
+    # Each is worded as if alone; what a banner says of later packets is for the tests of conversations.
+    everything = [*(one for name, one in frames().items() if name != "ssh banner"), *damaged()]
     which = [0] * len(everything) + [rng.randrange(len(INTERFACES)) for _ in range(2000)]
     everything += [frame(rng, INTERFACES[one].link_type) for one in which[len(everything) :]]
     batch = FrameBatch.from_frames(
