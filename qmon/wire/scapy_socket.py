@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import ipaddress
 import socket
 import struct
 import threading
@@ -147,6 +148,14 @@ def open_socket(
     return _class_of(base)(portal, place)
 
 
+def _is_to_many(packet: Any) -> bool:
+    try:
+        address = ipaddress.ip_address(str(packet.dst))
+    except ValueError:
+        return False  # A network of scapy's, or a host's name.
+    return address.is_multicast or str(address) == "255.255.255.255"
+
+
 def _class_of(base: Any) -> Any:
     library = import_module("scapy.all")
 
@@ -174,6 +183,21 @@ def _class_of(base: Any) -> Any:
                 packet.src = self.address
             if isinstance(packet, library.IP | library.IPv6) and self.mac and self.peer_mac:
                 return library.Ether(src=self.mac, dst=self.peer_mac) / packet
+            if isinstance(packet, library.Ether) and self.mac and self.peer_mac:
+                packet = self._filled(packet)
+            return packet
+
+        def _filled(self, packet: Any) -> Any:
+            # Left to scapy, a missing address would be the host's own, or be asked for on the host's network.
+            given = packet.fields
+            to_one = isinstance(packet.payload, library.IP | library.IPv6) and not _is_to_many(packet.payload)
+            if "src" in given and ("dst" in given or not to_one):
+                return packet
+            packet = packet.copy()
+            if "src" not in given:
+                packet.src = self.mac
+            if "dst" not in given and to_one:
+                packet.dst = self.peer_mac
             return packet
 
         def send(self, x: Any) -> int:

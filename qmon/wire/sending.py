@@ -6,9 +6,11 @@ Owns the pace and the exchange of addresses. Must never change a frame in any ot
 from __future__ import annotations
 
 import asyncio
+import importlib
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,11 +143,52 @@ def parse_hex(text: str) -> bytes:
 def evaluate(expression: str, names: Mapping[str, Any]) -> list[bytes]:
     """Return the frames of scapy's packets that an expression gives: one packet, or several."""
     try:
-        result = eval(expression, dict(names))  # The user's own words, on the user's own command line.
-        packets = [result] if isinstance(result, bytes) or hasattr(result, "layers") else list(result)
-        return [frame for one in packets for frame in _frames(one)]
+        with _asking_nobody():
+            return _evaluate(expression, names)
+    except UsageError:
+        raise
     except Exception as problem:
         raise UsageError(f"--scapy: {type(problem).__name__}: {problem}") from problem
+
+
+@contextmanager
+def _asking_nobody() -> Iterator[None]:
+    """Keep scapy from asking the host's own network, by ARP, for a MAC address that an `Ether` lacks."""
+    conf = importlib.import_module("scapy.config").conf
+    theirs = conf.neighbor
+
+    class Neighbours:
+        def resolve(self, link: Any, network: Any) -> Any:
+            if _needs_no_question(network):
+                return theirs.resolve(link, network)
+            raise UsageError(
+                "--scapy: an Ether() to one host needs dst=",
+                hint="The guest's MAC address is shown by 'qmon addr'; the router's by 'qmon ask arp'.",
+            )
+
+    conf.neighbor = Neighbours()
+    try:
+        yield
+    finally:
+        conf.neighbor = theirs
+
+
+def _needs_no_question(network: Any) -> bool:
+    if isinstance(network, layers().ARP):
+        return bool(network.op == 1)
+    if not isinstance(network, layers().IP | layers().IPv6):
+        return True
+    try:
+        address = ipaddress.ip_address(str(network.dst))
+    except ValueError:
+        return False
+    return address.is_multicast or address.is_loopback or str(address) == "255.255.255.255"
+
+
+def _evaluate(expression: str, names: Mapping[str, Any]) -> list[bytes]:
+    result = eval(expression, dict(names))  # The user's own words, on the user's own command line.
+    packets = [result] if isinstance(result, bytes) or hasattr(result, "layers") else list(result)
+    return [frame for one in packets for frame in _frames(one)]
 
 
 def _frames(packet: Any) -> list[bytes]:
