@@ -158,7 +158,7 @@ async def lend_tap(place: Namespace, session: Session, name: str) -> None:
     fd = await asyncio.to_thread(_open_tap, place, name)
     place.run("ip", "link", "set", name, "master", "br0", "up")
     try:
-        await commands.getfd(session, fd, "lent")
+        await commands.getfd("lent").send(session, fd=fd)
     finally:
         os.close(fd)
 

@@ -17,9 +17,9 @@ TAP = "tap,id=t1,ifname=tap0,script=no,downscript=no"
 async def static(vm: LabVm) -> None:
     """Give the guest 192.168.9.15."""
     await vm.wait_serial("## ready")
-    await vm.shell(
-        "kill $(cat /run/udhcpc.eth0); ip addr flush dev eth0; ip addr add 192.168.9.15/24 dev eth0"
-    )
+    # Its DHCP client may not have begun yet, and would take the address away.
+    await vm.shell("until [ -s /run/udhcpc.eth0 ]; do sleep 1; done; kill $(cat /run/udhcpc.eth0)")
+    await vm.shell("ip addr flush dev eth0; ip addr add 192.168.9.15/24 dev eth0")
 
 
 @pytest.mark.parametrize("model", ["virtio-net-pci", "e1000", "e1000e"])
