@@ -15,6 +15,7 @@ from qmon.monitor.address import UnixAddress
 from qmon.monitor.discovery import MonitorSocket, Vm
 from qmon.packets.files.source import CaptureFile
 from qmon.tui.app import QmonApp
+from qmon.tui.panes.packets import PacketsPane
 from qmon.tui.screens.chooser import ChooserScreen
 from qmon.tui.screens.dashboard import DashboardScreen
 from qmon.tui.screens.viewer import ViewerScreen
@@ -84,6 +85,10 @@ def test_other_sizes(snap_compare: Any, size: tuple[int, int], keys: tuple[str, 
         await until(lambda: "490 packets" in shown(pilot))
         await pilot.press(*keys)
         await until(lambda: ("Ethernet II" if keys else "Echo (ping)") in shown(pilot))
+        if keys:
+            packets = pilot.app.screen.query_one(PacketsPane)
+            # The packet's first layer is chosen, and its bytes are marked, once all of the packet is there.
+            await until(lambda: packets.detail.has_focus and packets.hex_view.marked[1] > 0)
         await pilot.pause()
 
     assert snap_compare(_dashboard(), terminal_size=size, run_before=do)

@@ -208,6 +208,9 @@ class PacketsPane(Vertical, Pane):
         self._shown = seq
         self.hex_view.show(frame)
         self.detail.show(root)
+        if self.detail.has_focus and self.detail.cursor is None:
+            # They were entered before this packet's were there.
+            self.detail.move_to(0)
         selected = self.detail.selected
         if selected is not None:
             self.hex_view.mark(selected.start, selected.stop)
